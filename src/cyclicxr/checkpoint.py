@@ -1,0 +1,159 @@
+"""Model and run directories: safetensors, JSON and a provenance note, each file written whole or not at all; knows no stage.
+
+Nothing here unpickles: tensors are safetensors, everything else is JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cyclicxr.types import InputError
+
+_LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "spacy", "pillow")
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; it takes the name `path` when the block ends well and is removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically; NaN and infinity are refused (they are not JSON)."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; is this a complete model directory?") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); restore the file or train again") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = False, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically. `half` stores floating ones as float16 (half the size)."""
+    stored = {name: _stored(tensor, half) for name, tensor in tensors.items()}
+    with write_atomically(path) as temporary:
+        save_file(stored, temporary, metadata=dict(metadata or {}))
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read safetensors; float16 comes back as float32.
+
+    Raises:
+        InputError: the file is missing, truncated or not safetensors.
+    """
+    tensors, _ = _read(path)
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a nested dict of tensors, numbers, strings and lists (modules' and optimisers' `state_dict()`), atomically and exactly."""
+    tensors: dict[str, Tensor] = {}
+    tree = _flatten(state, "", tensors)
+    save_tensors(path, tensors, metadata={"tree": json.dumps(tree)})
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote.
+
+    Raises:
+        InputError: the file is missing, truncated, or not a checkpoint of ours.
+    """
+    tensors, metadata = _read(path)
+    if "tree" not in metadata:
+        raise InputError(f"{path}: not a training checkpoint; delete it and start the stage again")
+    state = _unflatten(json.loads(metadata["tree"]), tensors)
+    assert isinstance(state, dict)
+    return state
+
+
+def provenance(inputs: Mapping[str, Path], seed: int) -> dict[str, Any]:
+    """Where a model came from: code revision, hashes of its inputs, seed, versions of the libraries."""
+    return {
+        "code": _revision(),
+        "inputs": {name: sha256_of(path) for name, path in inputs.items()},
+        "seed": seed,
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu()
+    tensor = tensor.half() if half and tensor.is_floating_point() else tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; is this a complete model directory?") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}); restore it or train again") from None
+
+
+def _flatten(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, Tensor):
+        tensors[path] = node
+        return {"tensor": path}
+    if isinstance(node, Mapping):
+        return {"dict": [[key, _flatten(value, f"{path}/{key}", tensors)] for key, value in node.items()]}
+    if isinstance(node, (list, tuple)):
+        return {"list": [_flatten(value, f"{path}/{i}", tensors) for i, value in enumerate(node)]}
+    return {"value": node}
+
+
+def _unflatten(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    ((kind, value),) = tree.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "dict":
+        return {key: _unflatten(child, tensors) for key, child in value}
+    if kind == "list":
+        return [_unflatten(child, tensors) for child in value]
+    return value
+
+
+def _revision() -> str:
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return found.stdout.strip() or "unknown"

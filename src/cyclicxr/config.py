@@ -1,0 +1,277 @@
+"""One frozen dataclass a stage, and the presets. Every default names its source; `paper` and `openi-small` are two sets of numbers
+for the same code.
+
+Tags: [paper 4.1] is printed there; [Fig. n], [Eq. n] likewise; [taming], [LLM-CXR], [PVT] are the code the paper builds on; [ours]
+is our choice where the paper is silent, made on the validation split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from cyclicxr.types import InputError
+
+C = TypeVar("C")
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise InputError(message)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The four-stage image encoder with AdaPatch in stages 2, 3, 4 (section 3.1)."""
+
+    size: int = 256  # [paper 4.1] pixels along a side, aspect squashed
+    stem: str = "conv"  # [ours] "patch" is PVT's 4 x 4 patch embedding; a PVT from scratch hardly learns from 2,765 films
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # [ours] PVT-medium: 64, 128, 320, 512
+    convolutions: tuple[int, ...] = (1, 2, 2, 1)  # [ours] residual convolution blocks a stage; PVT has none
+    attentions: tuple[int, ...] = (0, 0, 1, 1)  # [ours] transformer layers a stage; PVT-medium: 3, 4, 18, 3
+    heads: tuple[int, ...] = (1, 2, 4, 6)  # [ours] PVT: 1, 2, 5, 8
+    reductions: tuple[int, ...] = (8, 4, 2, 1)  # [PVT] spatial reduction of keys and values
+    mlp_ratios: tuple[int, ...] = (4, 4, 4, 4)  # [ours] PVT: 8, 8, 4, 4
+    adaptive: bool = True  # False: fixed patches, the ablation of Table 5
+    points: int = 2  # [ours] g x g sampling points a patch (the paper's m, not printed)
+    offset_scale: float = 0.125  # [ours] largest shift of a centre, in widths of the image; Eq. 1 to the letter is 1
+    size_scale: float = 0.25  # [ours] largest side of a patch, in widths of the image; Eq. 2 to the letter is 1
+    size_floor: float = 0.0  # [ours] smallest side, in widths of the image; 0 keeps Eq. 2
+    dropout: float = 0.1  # [ours]
+
+    def __post_init__(self) -> None:
+        _require(self.stem in ("conv", "patch"), f"encoder.stem: '{self.stem}' is neither 'conv' nor 'patch'")
+        _require(self.size > 0 and self.size % 32 == 0, f"encoder.size: {self.size} is not a multiple of 32")
+        for name in ("widths", "convolutions", "attentions", "heads", "reductions", "mlp_ratios"):
+            _require(len(getattr(self, name)) == 4, f"encoder.{name}: one number a stage, four in all, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Classification pre-training of the image encoder ("pre-trained with the disease classification task", 4.1)."""
+
+    min_films: int = 40  # [ours] a finding with fewer training films is not learned
+    epochs: int = 16  # [ours]
+    batch: int = 32  # [ours]
+    learning_rate: float = 1.5e-3  # [ours]
+    weight_decay: float = 0.05  # [ours]
+    warmup: float = 0.1  # [ours] share of all steps
+    dropout: float = 0.3  # [ours] before the head
+
+
+@dataclass(frozen=True)
+class WordsConfig:
+    """The text encoder: a BERT in Hugging Face form and a linear projection (section 3.1)."""
+
+    pretrained: str = ""  # "" builds a small BERT from the numbers below; else a directory or hub id ([paper 4.1] BioClinicalBERT)
+    revision: str = ""  # of the hub id, pinned
+    vocabulary: int = 2000  # [ours] WordPiece trained on the training reports
+    width: int = 192  # [ours]
+    layers: int = 3  # [ours]
+    heads: int = 4  # [ours]
+    max_tokens: int = 160  # [ours] longer reports are cut at the end, and counted
+    dropout: float = 0.1  # [ours]
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    """AdaMatch (section 3.1): where patches and words meet, and its training."""
+
+    width: int = 128  # [ours] d
+    stage: int = 3  # [paper Table 6] whose patches are matched
+    temperature: float = 0.07  # [ours] tau at the start; learned, clamped as in CLIP
+    group_identical: bool = True  # [ours] identical reports of a batch are not each other's negatives; False is the paper
+    epochs: int = 30  # [ours] paper 4.1: 15
+    batch: int = 64  # [ours] paper 4.1: 112 a GPU
+    learning_rate: float = 4e-3  # [ours] paper 4.1: 6e-3 at 8 x 112
+    weight_decay: float = 0.05  # [ours]
+    warmup: float = 0.1  # [ours] share of all steps
+
+    def __post_init__(self) -> None:
+        _require(self.stage in (2, 3, 4), f"match.stage: {self.stage} is not one of 2, 3, 4 (the stages with AdaPatch)")
+
+
+@dataclass(frozen=True)
+class CodebooksConfig:
+    """Textual and visual codebooks (3.2.1, 3.2.2). None of the kappas is printed in the paper."""
+
+    extractor: str = "rules"  # [ours] offline; else a directory or hub id of a token-classification model ([35] BioEN)
+    revision: str = ""
+    keywords_per_group: int = 60  # [ours] kappa_0
+    keywords_per_patch: int = 1  # [ours] kappa_1
+    pairs: int = 400  # [ours] kappa_2
+    keypatches_per_pair: int = 4  # [ours] kappa_3
+    keypatches_per_token: int = 1  # [ours] kappa_4
+    max_keywords: int = 8  # [ours] keywords in one prompt, best calibrated score first
+    max_keypatches: int = 12  # [ours] keypatches in one prompt, best similarity first
+
+
+@dataclass(frozen=True)
+class VQGANConfig:
+    """The VQ-GAN ([13]; f = 16, 1,024 codes) and its training."""
+
+    codes: int = 1024  # [paper 4.1]
+    code_width: int = 64  # [ours] taming: 256
+    channels: int = 32  # [ours] taming: 128
+    multipliers: tuple[int, ...] = (1, 2, 3, 4)  # [ours] a level each; taming: 1, 1, 2, 2, 4
+    blocks: int = 1  # [ours] residual blocks a level; taming: 2
+    unshuffle: int = 2  # [ours] space-to-depth before the first level; 1 is taming. f = unshuffle x 2^(levels - 1)
+    attention: bool = True  # [taming] attention at the lowest resolution
+    epochs: int = 12  # [ours]
+    batch: int = 16  # [ours]
+    learning_rate: float = 4e-4  # [ours]
+    commitment: float = 0.25  # [taming]
+    perceptual: float = 1.0  # [taming] weight; the features are our classifier's where no weights file is given
+    adversarial: float = 0.8  # [taming] weight, times the adaptive weight
+    adversarial_start: float = 0.4  # [ours] share of all steps after which the discriminator joins
+
+    def __post_init__(self) -> None:
+        _require(self.codes > 1, f"vqgan.codes: {self.codes} is not a codebook")
+
+    @property
+    def downsampling(self) -> int:
+        """f: pixels along a side of one token."""
+        return int(self.unshuffle * 2 ** (len(self.multipliers) - 1))
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """The language model ([9] dolly-v2-3b: a GPT-NeoX) with text and image tokens in one vocabulary, and its training (3.2)."""
+
+    pretrained: str = ""  # "" builds a GPT-NeoX from the numbers below; else a directory or hub id ([paper 4.1] dolly-v2-3b)
+    revision: str = ""
+    lora_rank: int = 0  # 0 is full fine-tuning
+    vocabulary: int = 3000  # [ours] BPE trained on the training reports
+    width: int = 288  # [ours]
+    layers: int = 6  # [ours]
+    heads: int = 6  # [ours]
+    context: int = 640  # [ours]
+    dropout: float = 0.1  # [ours]
+    epochs: int = 8  # [ours] paper 4.1: 5
+    batch: int = 16  # [ours] paper 4.1: 24 a GPU
+    learning_rate: float = 1e-3  # [ours] paper 4.1: 5e-6 (fine-tuning)
+    weight_decay: float = 0.05  # [ours]
+    warmup: float = 0.05  # [ours]
+    keyword_dropout: float = 0.15  # [ours] share of hints left out while training
+    guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
+    guidance: float = 2.0  # [ours] classifier-free guidance when drawing; 1 is none
+    temperature: float = 0.8  # [ours] when drawing
+    top_k: int = 50  # [ours] when drawing
+    max_report_tokens: int = 160  # [ours]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All stages of one system."""
+
+    name: str = "openi-small"
+    seed: int = 0
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    words: WordsConfig = field(default_factory=WordsConfig)
+    match: MatchConfig = field(default_factory=MatchConfig)
+    codebooks: CodebooksConfig = field(default_factory=CodebooksConfig)
+    vqgan: VQGANConfig = field(default_factory=VQGANConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.encoder.size % self.vqgan.downsampling == 0,
+            f"encoder.size {self.encoder.size} is not a multiple of the VQ-GAN's f = {self.vqgan.downsampling}",
+        )
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of one film: 256 at 256 px and f = 16."""
+        return (self.encoder.size // self.vqgan.downsampling) ** 2
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain nested dict, as written to `config.json`."""
+        return dataclasses.asdict(self)
+
+
+OPENI_SMALL = Preset()
+
+PAPER = Preset(
+    name="paper",
+    encoder=EncoderConfig(
+        stem="patch",
+        widths=(64, 128, 320, 512),
+        convolutions=(0, 0, 0, 0),
+        attentions=(3, 4, 18, 3),
+        heads=(1, 2, 5, 8),
+        mlp_ratios=(8, 8, 4, 4),
+        offset_scale=1.0,
+        size_scale=1.0,
+    ),
+    words=WordsConfig(pretrained="emilyalsentzer/Bio_ClinicalBERT", revision="d5892b39a4adaed74b92212a44081509db72f87b", max_tokens=256),
+    match=MatchConfig(width=256, group_identical=False, epochs=15, batch=112, learning_rate=6e-3),
+    codebooks=CodebooksConfig(extractor="d4data/biomedical-ner-all", revision="main", keywords_per_group=200, pairs=2000),
+    vqgan=VQGANConfig(code_width=256, channels=128, multipliers=(1, 1, 2, 2, 4), blocks=2, unshuffle=1, epochs=20, batch=8, learning_rate=4.5e-6),
+    language=LanguageConfig(
+        pretrained="databricks/dolly-v2-3b",
+        revision="f6c9be08f16fe4d3a719bee0a4a7c7415b5c65df",
+        context=2048,
+        dropout=0.0,
+        epochs=5,
+        batch=24,
+        learning_rate=5e-6,
+    ),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (OPENI_SMALL, PAPER)}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in PRESETS:
+        raise InputError(f"preset '{name}' is unknown; there are {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]
+
+
+def from_json(kind: type[C], values: dict[str, Any]) -> C:
+    """Rebuild a config dataclass from `to_json`; unknown and missing keys are refused by name.
+
+    Raises:
+        InputError: a key that the dataclass lacks, or a value that it refuses.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(fields))
+    _require(not unknown, f"config: {kind.__name__} has no '{', '.join(unknown)}'")
+    defaults = kind()
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        default = getattr(defaults, name)
+        if dataclasses.is_dataclass(default):
+            built[name] = from_json(type(default), value)
+        else:
+            built[name] = tuple(value) if isinstance(default, tuple) else value
+    return kind(**built)
+
+
+def override(preset: Preset, settings: dict[str, Any]) -> Preset:
+    """A preset with some numbers changed: `{"match.epochs": 2}`.
+
+    Raises:
+        InputError: a setting that does not exist, or a value of another type.
+    """
+    values = preset.to_json()
+    for path, value in settings.items():
+        *stages, name = path.split(".")
+        node = values
+        for stage in stages:
+            node = node.get(stage, {}) if isinstance(node, dict) else {}
+        if name not in node or isinstance(node[name], dict):
+            raise InputError(f"setting '{path}' does not exist; try a name from config.json such as match.epochs")
+        old = node[name]
+        is_number = isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool)
+        is_sequence = isinstance(old, tuple) and isinstance(value, (list, tuple))
+        if type(value) is not type(old) and not is_number and not is_sequence:
+            raise InputError(f"setting '{path}': {value!r} is not a {type(old).__name__}")
+        node[name] = value
+    return from_json(Preset, values)

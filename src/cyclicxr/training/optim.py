@@ -1,0 +1,86 @@
+"""LAMB ([51], the paper's optimiser for AdaMatch) and the cosine schedule ([29]); knows nothing about stages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Lamb(Optimizer):
+    """Layer-wise adaptive moments, Algorithm 2 of You et al. (2020), phi the identity, decoupled weight decay, no bias correction left out.
+
+    For each tensor x with gradient g: m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; r = m̂ / (sqrt(v̂) + eps); u = r + wd x;
+    x = x - lr (|x| / |u|) u, the ratio being 1 where either norm is 0.
+
+    Args:
+        params: tensors or groups of them.
+        lr: learning rate, > 0.
+        betas: b1 and b2.
+        eps: added to the root of v.
+        weight_decay: wd. A group with 0 (biases, norms) is also spared the ratio: it would freeze tensors that start at 0.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 6e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step over all tensors that have a gradient."""
+        for group in self.param_groups:
+            for x in group["params"]:
+                if x.grad is not None:
+                    self._update(x, x.grad, group)
+
+    def _update(self, x: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[x]
+        if not state:
+            state.update(step=0, m=torch.zeros_like(x), v=torch.zeros_like(x))
+        state["step"] += 1
+        b1, b2 = group["betas"]
+        state["m"].lerp_(gradient, 1 - b1)
+        state["v"].mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+        m_hat = state["m"] / (1 - b1 ** state["step"])
+        v_hat = state["v"] / (1 - b2 ** state["step"])
+        update = m_hat / (v_hat.sqrt() + group["eps"]) + group["weight_decay"] * x
+        x.add_(update, alpha=-group["lr"] * _trust(x, update, group["weight_decay"]))
+
+
+def cosine(progress: float, warmup: float) -> float:
+    """Factor of the learning rate: linear up over the first `warmup` share, then half a cosine down to 0. `progress` in [0, 1]."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the learning rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def decayed(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups of a module's trainable tensors: matrices with weight decay; biases, norms and single numbers without."""
+    tensors = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in tensors if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in tensors if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _trust(x: Tensor, update: Tensor, weight_decay: float) -> float:
+    if weight_decay == 0:
+        return 1.0
+    size, change = float(x.norm()), float(update.norm())
+    return size / change if size > 0 and change > 0 else 1.0
