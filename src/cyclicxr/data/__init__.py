@@ -1,0 +1,1 @@
+"""Files in: films, reports and studies tables, checked where they enter; knows no model."""

@@ -1,0 +1,1 @@
+"""Image -> patches: the pyramid encoder with AdaPatch (Eqs. 1-4); knows no words."""

@@ -1,0 +1,1 @@
+"""Image <-> ids: the VQ-GAN; knows pixels, never words."""

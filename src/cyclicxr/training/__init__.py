@@ -1,0 +1,1 @@
+"""The stages, each trained by the one loop; knows no command line."""

@@ -1,0 +1,1 @@
+"""Report -> words: the text encoder and its tokenizer; knows no pixels."""
