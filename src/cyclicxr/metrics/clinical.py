@@ -1,0 +1,191 @@
+"""Does a report name what is on the film? Findings affirmed in the text against labels of the film, so that a text model blind to the
+film is unmasked; knows no model and no label source.
+
+The reader is small and rule-based (spaCy phrases, negspacy's negation): its own ceiling is what it scores on the true reports, and
+every table shows that row.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from cyclicxr.types import InputError
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+NORMAL = "normal"
+MIN_FILMS = 10  # findings on fewer labelled films are left out: their F1 is noise
+
+_FILLER: dict[str, Any] = {"LOWER": {"NOT_IN": ["no", "not", "without", "normal", "and", "or", "."]}, "OP": "{0,4}"}
+_SIZE = {"LOWER": {"IN": ["enlarged", "enlargement", "prominent", "borderline", "large"]}}
+
+# Finding -> phrases, lower case; a tuple of word sets is words in that order with at most four others between.
+_PHRASES: dict[str, tuple[str | tuple[str, ...], ...]] = {
+    "cardiomegaly": ("cardiomegaly", "cardiac enlargement", "enlarged heart", "enlarged cardiac", ("heart|cardiac|cardiomediastinal", "enlarged|borderline|enlargement")),
+    "effusion": ("effusion", "effusions", "pleural fluid", ("blunting|blunted", "costophrenic")),
+    "opacity": ("opacity", "opacities", "opacification", "density", "densities", "airspace disease", "infiltrate", "infiltrates", "consolidation", "consolidations"),
+    "consolidation": ("consolidation", "consolidations"),
+    "infiltrate": ("infiltrate", "infiltrates"),
+    "airspace disease": ("airspace disease", "air space disease", "airspace opacity", "airspace opacities"),
+    "pneumonia": ("pneumonia", "pneumonitis", "bronchopneumonia"),
+    "atelectasis": ("atelectasis", "atelectases", "atelectatic", "volume loss", "bibasilar atelectasis"),
+    "pneumothorax": ("pneumothorax", "pneumothoraces"),
+    "edema": ("edema", "interstitial edema", ("interstitial|vascular", "edema")),
+    "congestion": ("vascular congestion", "pulmonary congestion", "venous congestion", "vascular prominence", "pulmonary venous hypertension"),
+    "nodule": ("nodule", "nodules", "nodular density", "nodular opacity", "nodular opacities", "nodular densities"),
+    "mass": ("mass", "masses"),
+    "granuloma": ("granuloma", "granulomas", "granulomata", "granulomatous", "calcified nodule", "calcified nodules"),
+    "calcification": ("calcification", "calcifications", "calcified", "calcific"),
+    "scar": ("scar", "scarring", "scars", "cicatrix"),
+    "fibrosis": ("fibrosis", "fibrotic", "interstitial lung disease"),
+    "emphysema": ("emphysema", "emphysematous", "copd", "chronic obstructive", "bullous", "bulla", "bullae"),
+    "hyperinflation": ("hyperinflation", "hyperinflated", "hyperexpanded", "hyperexpansion", "hyperlucent", ("flattening|flattened", "diaphragm|diaphragms|hemidiaphragms")),
+    "low volumes": ("low lung volumes", "hypoinflation", "hypoinflated", "hypoventilated", "low volumes", ("lung|inspiratory", "low")),
+    "hernia": ("hiatal hernia", "hernia", "hiatus hernia"),
+    "elevated diaphragm": (("elevated|elevation|eventration", "diaphragm|hemidiaphragm"), ("hemidiaphragm|diaphragm", "elevated")),
+    "degenerative change": ("degenerative", "spondylosis", "osteophyte", "osteophytes", "osteophytic", "arthritic", "arthritis", "spurring"),
+    "scoliosis": ("scoliosis", "scoliotic", "dextroscoliosis", "levoscoliosis", "kyphosis", "kyphoscoliosis"),
+    "fracture": ("fracture", "fractures", "fractured", "compression deformity", "compression deformities"),
+    "tortuous aorta": (("tortuous|tortuosity|ectatic|unfolded|uncoiled", "aorta"), ("aorta", "tortuous|tortuosity|ectatic|ectasia|unfolded"), "aortic ectasia", "aortic tortuosity"),
+    "atherosclerosis": ("atherosclerosis", "atherosclerotic", "aortic calcification", "aortic calcifications"),
+    "device": ("catheter", "pacemaker", "picc", "central line", "stent", "stents", "lead", "leads", "endotracheal tube", "tube", "sternotomy", "clips", "sutures"),
+    "thickening": ("pleural thickening", "thickening"),
+    "lymph node": ("adenopathy", "lymphadenopathy"),
+}
+
+
+
+
+@dataclass(frozen=True)
+class FindingStatistics:
+    """What the clinical scores count of each labelled film.
+
+    Args:
+        counts: (n, 3, f) right, wrong and missed findings of each film, a column a finding.
+        abnormal: (n,) 1 where the film shows a finding.
+        named: (n,) 1 where the report affirms any finding.
+        right: (n,) 1 where it affirms one that the film shows.
+    """
+
+    counts: Float[np.ndarray, "n 3 f"]
+    abnormal: Float[np.ndarray, " n"]
+    named: Float[np.ndarray, " n"]
+    right: Float[np.ndarray, " n"]
+
+    def scores(self, weights: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
+        """Each score of the corpus in which film i occurs `weights[:, i]` times; NaN where it has no case."""
+        right, wrong, missed = np.moveaxis(np.tensordot(weights, self.counts, 1), 1, 0)  # (r, f) each
+        return {
+            "finding macro F1": _f1(right, wrong, missed).mean(1),
+            "finding micro F1": _f1(right.sum(1), wrong.sum(1), missed.sum(1)),
+            "right finding named on abnormal": _share(weights, self.right, self.abnormal),
+            "any finding named on abnormal": _share(weights, self.named, self.abnormal),
+            "any finding named on normal": _share(weights, self.named, 1 - self.abnormal),
+        }
+
+
+def findings_named() -> tuple[str, ...]:
+    """The findings that the reader knows."""
+    return tuple(_PHRASES)
+
+
+def named_findings(texts: Sequence[str]) -> list[set[str]]:
+    """Findings that each report affirms ("no effusion" affirms none)."""
+    documents = _reader().pipe(texts)
+    return [{span.label_ for span in document.spans["ruler"] if not span._.negex} for document in documents]
+
+
+def score_findings(named: Sequence[Collection[str]], labels: Sequence[Collection[str]]) -> dict[str, float]:
+    """Scores of the findings that reports affirm against those that their films show; in [0, 1].
+
+    "right finding named on abnormal" is the share of abnormal films on which the report names a finding of that film; "any finding
+    named" on abnormal and on normal films are equal for a model that does not look.
+
+    Args:
+        named: findings of each report, as from `named_findings`.
+        labels: findings of each film; `{"normal"}` for a normal one; empty for an unlabelled one, which is left out.
+
+    Raises:
+        InputError: see `finding_statistics`.
+    """
+    statistics = finding_statistics(named, labels)
+    return {name: float(value[0]) for name, value in statistics.scores(np.ones((1, len(statistics.abnormal)))).items()}
+
+
+def finding_statistics(named: Sequence[Collection[str]], labels: Sequence[Collection[str]]) -> FindingStatistics:
+    """Count findings film by film, over the findings that the reader knows and that `MIN_FILMS` films show.
+
+    Raises:
+        InputError: sides of different length, or no finding on `MIN_FILMS` films.
+    """
+    if len(named) != len(labels):
+        raise InputError(f"clinical scores: {len(named)} reports for {len(labels)} films; give one a film")
+    scored = scored_findings(labels)
+    if not scored:
+        raise InputError(f"clinical scores: no finding is on {MIN_FILMS} labelled films; evaluate a larger split")
+    pairs = [(set(said), set(shown)) for said, shown in zip(named, labels, strict=True) if shown]
+    said, shown = (np.array([[finding in pair[side] for finding in scored] for pair in pairs]) for side in (0, 1))
+    return FindingStatistics(
+        counts=np.stack([said & shown, said & ~shown, ~said & shown], axis=1).astype(float),
+        abnormal=np.array([bool(shown - {NORMAL}) for _, shown in pairs], dtype=float),
+        named=np.array([bool(said) for said, _ in pairs], dtype=float),
+        right=np.array([bool(said & shown) for said, shown in pairs], dtype=float),
+    )
+
+
+def scored_findings(labels: Sequence[Collection[str]]) -> list[str]:
+    """The findings that the reader knows and that `MIN_FILMS` films show."""
+    return [finding for finding in _PHRASES if sum(finding in shown for shown in labels) >= MIN_FILMS]
+
+
+def area_under_curve(scores: Float[np.ndarray, " n"], positive: np.ndarray, weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+    """Area under the ROC curve when case i counts `weights[:, i]` times: the share of (positive, negative) pairs in the right order, a
+    tie half a pair; NaN where a side is empty."""
+    positive = positive.astype(bool)
+    above, below = scores[positive][:, None], scores[~positive][None]
+    order = (above > below) + (above == below) / 2  # (p, q)
+    heavy, light = weights[:, positive], weights[:, ~positive]
+    pairs = heavy.sum(1) * light.sum(1)
+    return np.asarray(np.divide(((heavy @ order) * light).sum(1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0))
+
+
+def _f1(right: np.ndarray, wrong: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    total = 2 * right + wrong + missed
+    return np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0)
+
+
+def _share(weights: np.ndarray, which: np.ndarray, among: np.ndarray) -> np.ndarray:
+    total = weights @ among
+    return np.divide(weights @ (which * among), total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+@functools.cache
+def _reader() -> Language:
+    import negspacy.negation  # noqa: F401 (registers "negex"; importing spaCy takes a second, so not before it is needed)
+    import spacy
+    from negspacy.termsets import termset
+
+    reader = spacy.blank("en")
+    reader.add_pipe("sentencizer")
+    ruler = reader.add_pipe("span_ruler")
+    ruler.add_patterns([{"label": finding, "pattern": _pattern(phrase)} for finding, phrases in _PHRASES.items() for phrase in phrases])  # type: ignore[attr-defined]
+    terms = termset("en_clinical")
+    terms.remove_patterns({"preceding_negations": ["versus", "doubt"]})
+    terms.add_patterns({"following_negations": ["is not", "are not", "not seen", "not identified", "has resolved", "have resolved", "resolved", "absent"]})
+    terms.add_patterns({"termination": [";", "there is", "there are", "with"]})
+    reader.add_pipe("negex", config={"neg_termset": terms.get_patterns(), "span_keys": ["ruler"]})
+    return reader
+
+
+def _pattern(phrase: str | tuple[str, ...]) -> list[dict[str, Any]]:
+    if isinstance(phrase, str):
+        return [{"LOWER": word} for word in phrase.split()]
+    first, *rest = ({"LOWER": {"IN": words.split("|")}} for words in phrase)
+    return [first, *(part for words in rest for part in (_FILLER, words))]
