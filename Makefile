@@ -1,0 +1,48 @@
+# Every target makes what it needs: each works alone on a machine with Python 3.11 and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+IMAGE ?=
+OUT ?= out/demo
+STUDIES ?= ../shared/data/openi/studies.csv
+
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: install demo test check docs benchmark fuzz clean
+
+install: .venv/.test
+
+.venv/.core: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11')"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	@touch $@
+
+.venv/.test: .venv/.core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]' -c constraints.txt
+	@touch $@
+
+demo: .venv/.core
+	OMP_NUM_THREADS=2 $(BIN)/cyclicxr demo --out $(OUT) $(if $(IMAGE),--image "$(IMAGE)")
+
+test: .venv/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+check: .venv/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+docs: .venv/.test
+	$(BIN)/python docs/generate.py
+
+benchmark: .venv/.test
+	$(BIN)/python benchmarks/run.py --studies "$(STUDIES)"
+
+fuzz: .venv/.test
+	$(BIN)/python -m pytest -n 2 -q --hypothesis-profile=fuzz --timeout 3600 -m "not slow"
+
+clean:
+	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

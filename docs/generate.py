@@ -1,0 +1,160 @@
+"""Write the documentation that follows from something else: docs/map.md, docs/cli.md, and the marked blocks of the README.
+
+`python docs/generate.py` writes, `--check` only compares (and exits with 1 where a file is stale). A block of a Markdown file begins with
+`<!-- generated: NAME -->` and ends with `<!-- /generated -->`; `BLOCKS` holds the function of each name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "cyclicxr"
+MODELS = PACKAGE / "models"
+STAGES = ("classifier", "match", "codebooks", "vqgan", "llm")
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+
+
+def layers() -> list[list[str]]:
+    """The layers of the import contract, highest first, siblings together."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
+    return [[name.strip(" ()") for name in layer.split("|")] for layer in contract["layers"]]
+
+
+def first_sentence(path: Path) -> str:
+    """First sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", paragraph)[0] if paragraph else ""
+
+
+def modules_of(part: str) -> list[Path]:
+    """Files of one part of the package, the part's own first."""
+    if (PACKAGE / f"{part}.py").exists():
+        return [PACKAGE / f"{part}.py"]
+    return sorted((PACKAGE / part).rglob("*.py"), key=lambda path: (path.name != "__init__.py", path.as_posix()))
+
+
+def map_page() -> str:
+    """docs/map.md: one line a module, in the order in which they may import one another."""
+    lines = [
+        "# Map",
+        "",
+        "One line a module, from its docstring. A part imports only from parts below it; parts of one heading do not import one another.",
+        "Written by `make docs`.",
+    ]
+    for siblings in layers():
+        present = [part for part in siblings if modules_of(part)]
+        if not present:
+            continue
+        lines += ["", "## " + ", ".join(present), ""]
+        for part in present:
+            lines += [f"- `{path.relative_to(PACKAGE)}`: {first_sentence(path)}" for path in modules_of(part)]
+    return "\n".join([*lines, "", "## Decisions", "", *decisions(), ""])
+
+
+def decisions() -> list[str]:
+    """One line a decision record."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    return [f"- [{page.stem[:4]}](decisions/{page.name}) {_title(page)}" for page in pages]
+
+
+def _title(page: Path) -> str:
+    return page.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ").split(". ", 1)[-1]
+
+
+def cli_page() -> str:
+    """docs/cli.md: what `--help` says of each command."""
+    top = help_of()
+    commands = re.search(r"\{([\w,-]+)\}", top)
+    names = commands[1].split(",") if commands else []
+    parts = ["# Commands", "", "What `--help` says. Written by `make docs`.", "", "```text", top, "```"]
+    for name in names:
+        parts += ["", f"## cyclicxr {name}", "", "```text", help_of(name), "```"]
+    return "\n".join([*parts, ""])
+
+
+def help_of(*command: str) -> str:
+    """Help of a command, 100 columns wide, without colour."""
+    plain = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHON_COLORS": "0"}
+    program = "import sys; sys.argv[0] = 'cyclicxr'; from cyclicxr.cli import main; sys.exit(main())"
+    found = subprocess.run(
+        [sys.executable, "-c", program, *command, "--help"], env={**os.environ, **plain}, capture_output=True, text=True, check=True
+    )
+    return "\n".join(line.rstrip() for line in found.stdout.strip().splitlines())
+
+
+def training_block() -> str:
+    """What training the shipped model took and learned, from its provenance."""
+    provenance = _model_file("provenance.json")
+    stages: dict[str, Any] = provenance.get("stages", {}) if provenance else {}
+    if not stages:
+        return "No model is trained yet.\n"
+    lines = ["| stage | minutes | on the validation split |", "|---|---:|---|"]
+    total = 0.0
+    for stage in [*[s for s in STAGES if s in stages], *[s for s in stages if s not in STAGES]]:
+        numbers = dict(stages[stage])
+        seconds = float(numbers.pop("seconds", 0.0))
+        total += seconds
+        lines.append(f"| {stage} | {seconds / 60:.0f} | {_learned(numbers)} |")
+    return "\n".join([*lines, f"| all | {total / 60:.0f} | |", ""])
+
+
+def _model_file(name: str) -> dict[str, Any]:
+    path = MODELS / "openi-small" / name
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _learned(numbers: dict[str, Any]) -> str:
+    shown = [f"{name} {value:.3g}" for name, value in numbers.items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return ", ".join(shown[:6])
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"training": training_block}
+
+
+def filled(text: str) -> str:
+    """A Markdown text with its generated blocks written anew."""
+    return _BLOCK.sub(lambda found: found[1] + BLOCKS[found["name"]]() + found[3], text)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file and what it ought to hold."""
+    readme = ROOT / "README.md"
+    found = {ROOT / "docs" / "map.md": map_page(), readme: filled(readme.read_text(encoding="utf-8"))}
+    if (PACKAGE / "cli.py").exists():
+        found[ROOT / "docs" / "cli.md"] = cli_page()
+    return found
+
+
+def stale() -> list[Path]:
+    """Generated files that do not hold what they ought to."""
+    return [path for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file is stale")
+    if parser.parse_args().check:
+        found = stale()
+        for path in found:
+            print(f"{path.relative_to(ROOT)} is stale: run `make docs`")
+        return 1 if found else 0
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
