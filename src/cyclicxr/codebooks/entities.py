@@ -1,0 +1,295 @@
+"""Report -> entities in the paper's four groups, each with its negation; knows no film and no codebook.
+
+Two extractors share one interface: a lexicon of chest radiology (offline, the default) and a token-classification transformer in the
+form of BioEN [35]. Negation is negspacy's in both, with radiology's own phrases; a hedge ("may represent") is no negation.
+Source: section 3.2.1, "Building textual codebook".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cyclicxr.config import CodebooksConfig
+from cyclicxr.types import Entity, InputError
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc, Span
+
+GROUPS = ("biological structure", "detailed description", "disease disorder", "sign symptom")
+FINDINGS = ("disease disorder", "sign symptom")
+# "No effusion in the left lung" denies the effusion, not the lung.
+_NEGATABLE = ("detailed description", "disease disorder", "sign symptom")
+
+_PSEUDO = (
+    "cannot exclude",
+    "cannot be excluded",
+    "cannot be entirely excluded",
+    "cannot be completely excluded",
+    "cannot rule out",
+    "could not be excluded",
+    "not entirely excluded",
+    "not excluded",
+    "not exclude",
+    "does not exclude",
+    "no acute change",
+    "no acute interval change",
+    "no appreciable change",
+    "no interval change",
+    "no significant interval change",
+    "no short interval change",
+    "not changed",
+    "not significantly changed",
+    "without change",
+    "without interval change",
+    "without significant change",
+    "without significant interval change",
+    "not mentioned",
+    "not present on",
+    "not seen on",
+    "not visualized on prior",
+    "no comparison",
+    "no prior",
+    "no previous",
+)
+_PRECEDING = (
+    "absence of",
+    "clear of",
+    "free from",
+    "free of",
+    "lack of",
+    "neither",
+    "no evidence for",
+    "no evidence of",
+    "no findings of",
+    "no finding of",
+    "no suggestion of",
+    "nor",
+    "resolution of",
+    "resolved",
+)
+_FOLLOWING = (
+    "absent",
+    "are no longer",
+    "are not",
+    "has been ruled out",
+    "has cleared",
+    "has resolved",
+    "have cleared",
+    "have resolved",
+    "is no longer",
+    "is not",
+    "no longer",
+    "none",
+    "not appreciated",
+    "not demonstrated",
+    "not identified",
+    "not present",
+    "not seen",
+    "not visualized",
+    "resolved",
+    "since resolved",
+)
+# A new clause ends the reach of a negation.
+_TERMINATION = (
+    "bony structures",
+    "cardiac silhouette",
+    "cardiomediastinal silhouette",
+    "heart is",
+    "heart size",
+    "identified,",
+    "lungs appear",
+    "lungs are",
+    "lungs remain",
+    "mediastinum is",
+    "osseous structures",
+    "seen,",
+    "since",
+    "stable",
+    "the cardiomediastinal",
+    "the heart",
+    "the lungs",
+    "the trachea",
+    "there are",
+    "there is",
+    "unchanged",
+    "visualized osseous",
+    "with mild",
+    "with stable",
+    ", findings",
+)
+# Hedges, alternatives and history, which negspacy's clinical terms count as negations; "free" would negate the lungs of "lungs are free of".
+_NOT_NEGATIONS = {"evaluate for", "free", "r/o", "ro", "rule out", "rules out", "versus", "doubt", "symptoms atypical"}
+
+
+class Extractor(Protocol):
+    """Finds the entities of a report."""
+
+    def extract(self, text: str) -> list[Entity]:
+        """Entities in reading order; none overlap."""
+
+
+class LexiconExtractor:
+    """Longest match first against the package's lexicon, whose variants and plurals lead to one normal form."""
+
+    def __init__(self) -> None:
+        self._pipeline = _lexicon_pipeline()
+
+    def extract(self, text: str) -> list[Entity]:
+        """Entities in reading order.
+
+        Args:
+            text: a report or a part of one; "" has none.
+
+        Returns:
+            Entities whose `text` is the lexicon's normal form; biological structures are never negated.
+        """
+        return [_entity(span, span.ent_id_) for span in self._pipeline(text).ents]
+
+
+class TransformerExtractor:
+    """A token-classification transformer whose labels are BIO tags of the four groups (d4data/biomedical-ner-all's names).
+
+    Args:
+        name: directory or hub id.
+        revision: of the hub id; "" is its default.
+
+    Raises:
+        InputError: it can't be loaded, or has no label of the four groups.
+    """
+
+    def __init__(self, name: str, revision: str = "") -> None:
+        from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(name, revision=revision or None)
+            self._model: Any = AutoModelForTokenClassification.from_pretrained(name, revision=revision or None).eval()
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"codebooks.extractor: '{name}' is no token-classification model ({reason}); name its folder, or 'rules'"
+            ) from None
+        labels: dict[int, str] = self._model.config.id2label
+        self._tags = [_tag(labels[i]) for i in range(len(labels))]
+        if not any(group in GROUPS for _, group in self._tags):
+            found = ", ".join(sorted(labels.values())[:6])
+            raise InputError(f"codebooks.extractor: '{name}' labels {found}, …; none is Biological_structure, Detailed_description, …")
+        self._pipeline = _sentence_pipeline()
+        self._normal = {surface: normal for surface, (_, normal) in _surfaces().items()}
+
+    def extract(self, text: str) -> list[Entity]:
+        """Entities in reading order; `text` is the lexicon's normal form where it has one, else the lower-cased words."""
+        doc = self._pipeline.make_doc(text)
+        doc = self._pipeline.get_pipe("sentencizer")(doc)
+        spans = [span for sentence in doc.sents for span in self._spans(doc, sentence)]
+        doc.ents = tuple(spans)
+        doc = self._pipeline.get_pipe("negex")(doc)
+        return [_entity(span, self._normal.get(span.text.lower(), " ".join(span.text.lower().split()))) for span in doc.ents]
+
+    def _spans(self, doc: Doc, sentence: Span) -> list[Span]:
+        """Words of one sentence, each tagged by its first piece, joined while the group goes on ("first" aggregation)."""
+        import torch
+
+        words = [token for token in sentence if not token.is_space]
+        encoded = self._tokenizer([token.text for token in words], is_split_into_words=True, truncation=True, return_tensors="pt")
+        with torch.no_grad():
+            found = self._model(**encoded).logits[0].argmax(-1).tolist()
+        tags: dict[int, tuple[str, str]] = {}
+        for word, label in zip(encoded.word_ids(0), found, strict=True):
+            if word is not None:
+                tags.setdefault(word, self._tags[label])
+        runs: list[tuple[int, int, str]] = []
+        for i, token in enumerate(words):
+            begins, group = tags.get(i, ("O", ""))
+            if group not in GROUPS:
+                continue
+            goes_on = begins == "I" and runs and runs[-1][1] == token.i and runs[-1][2] == group
+            if goes_on:
+                runs[-1] = (runs[-1][0], token.i + 1, group)
+            else:
+                runs.append((token.i, token.i + 1, group))
+        return [_labelled(doc, start, end, group) for start, end, group in runs]
+
+
+def extractor(cfg: CodebooksConfig) -> Extractor:
+    """The extractor that the config names, built once."""
+    return _built(cfg.extractor, cfg.revision)
+
+
+@lru_cache(maxsize=2)
+def _built(name: str, revision: str) -> Extractor:
+    return LexiconExtractor() if name == "rules" else TransformerExtractor(name, revision)
+
+
+@lru_cache(maxsize=1)
+def _surfaces() -> dict[str, tuple[str, str]]:
+    """Surface form -> (group, normal form): each term, its variants, and the plurals of nouns."""
+    lexicon = json.loads(files("cyclicxr.codebooks").joinpath("lexicon.json").read_text(encoding="utf-8"))
+    listed = {
+        surface: (group, term) for group, terms in lexicon.items() for term, variants in terms.items() for surface in (term, *variants)
+    }
+    plurals = {_plural(surface): entry for surface, entry in listed.items() if entry[0] != "detailed description"}
+    return {**plurals, **listed}
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("x", "ch", "sh", "ss")):
+        return noun + "es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    if noun.endswith("osis") or noun.endswith("asis"):
+        return noun[:-2] + "es"
+    return noun if noun.endswith("s") else noun + "s"
+
+
+def _sentence_pipeline() -> Language:
+    import negspacy.negation  # noqa: F401  (registers the component)
+    import spacy
+
+    pipeline = spacy.blank("en")
+    pipeline.add_pipe("sentencizer", config={"punct_chars": [".", "..", "...", "!", "?", ";"]})
+    pipeline.add_pipe("negex", config={"neg_termset": _termset(), "ent_types": list(_NEGATABLE)})
+    return pipeline
+
+
+def _lexicon_pipeline() -> Language:
+    pipeline = _sentence_pipeline()
+    ruler: Any = pipeline.add_pipe("entity_ruler", before="negex", config={"phrase_matcher_attr": "LOWER"})
+    ruler.add_patterns([{"label": group, "pattern": surface, "id": term} for surface, (group, term) in _surfaces().items()])
+    return pipeline
+
+
+def _termset() -> dict[str, list[str]]:
+    """negspacy's clinical English without its hedges, with radiology's phrases."""
+    from negspacy.termsets import termset
+
+    ours: dict[str, Sequence[str]] = {
+        "pseudo_negations": _PSEUDO,
+        "preceding_negations": _PRECEDING,
+        "following_negations": _FOLLOWING,
+        "termination": _TERMINATION,
+    }
+    theirs: dict[str, list[str]] = termset("en_clinical").get_patterns()
+    return {kind: sorted({*theirs[kind], *added} - _NOT_NEGATIONS) for kind, added in ours.items()}
+
+
+def _tag(label: str) -> tuple[str, str]:
+    """ "B-Disease_disorder" -> ("B", "disease disorder"); a label without a prefix goes on with its neighbour."""
+    prefix, _, name = label.partition("-")
+    if prefix not in ("B", "I") or not name:
+        prefix, name = "I", label
+    return prefix, name.replace("_", " ").lower()
+
+
+def _labelled(doc: Doc, start: int, end: int, group: str) -> Span:
+    from spacy.tokens import Span
+
+    return Span(doc, start, end, label=group)
+
+
+def _entity(span: Span, text: str) -> Entity:
+    return Entity(text, span.label_, bool(span._.negex), span.start_char, span.end_char)
