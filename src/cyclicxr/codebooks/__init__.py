@@ -1,1 +1,1 @@
-"""Match -> hints: keywords for a film, keypatches for a report (3.2.1, 3.2.2)."""
+"""What the match knows, as hints for the language model: keywords found on a film, keypatches found for a report."""

@@ -8,7 +8,6 @@ Source: section 3.2.1, "Building textual codebook".
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,106 +23,6 @@ GROUPS = ("biological structure", "detailed description", "disease disorder", "s
 FINDINGS = ("disease disorder", "sign symptom")
 # "No effusion in the left lung" denies the effusion, not the lung.
 _NEGATABLE = ("detailed description", "disease disorder", "sign symptom")
-
-_PSEUDO = (
-    "cannot exclude",
-    "cannot be excluded",
-    "cannot be entirely excluded",
-    "cannot be completely excluded",
-    "cannot rule out",
-    "could not be excluded",
-    "not entirely excluded",
-    "not excluded",
-    "not exclude",
-    "does not exclude",
-    "no acute change",
-    "no acute interval change",
-    "no appreciable change",
-    "no interval change",
-    "no significant interval change",
-    "no short interval change",
-    "not changed",
-    "not significantly changed",
-    "without change",
-    "without interval change",
-    "without significant change",
-    "without significant interval change",
-    "not mentioned",
-    "not present on",
-    "not seen on",
-    "not visualized on prior",
-    "no comparison",
-    "no prior",
-    "no previous",
-)
-_PRECEDING = (
-    "absence of",
-    "clear of",
-    "free from",
-    "free of",
-    "lack of",
-    "neither",
-    "no evidence for",
-    "no evidence of",
-    "no findings of",
-    "no finding of",
-    "no suggestion of",
-    "nor",
-    "resolution of",
-    "resolved",
-)
-_FOLLOWING = (
-    "absent",
-    "are no longer",
-    "are not",
-    "has been ruled out",
-    "has cleared",
-    "has resolved",
-    "have cleared",
-    "have resolved",
-    "is no longer",
-    "is not",
-    "no longer",
-    "none",
-    "not appreciated",
-    "not demonstrated",
-    "not identified",
-    "not present",
-    "not seen",
-    "not visualized",
-    "resolved",
-    "since resolved",
-)
-# A new clause ends the reach of a negation.
-_TERMINATION = (
-    "bony structures",
-    "cardiac silhouette",
-    "cardiomediastinal silhouette",
-    "heart is",
-    "heart size",
-    "identified,",
-    "lungs appear",
-    "lungs are",
-    "lungs remain",
-    "mediastinum is",
-    "osseous structures",
-    "seen,",
-    "since",
-    "stable",
-    "the cardiomediastinal",
-    "the heart",
-    "the lungs",
-    "the trachea",
-    "there are",
-    "there is",
-    "unchanged",
-    "visualized osseous",
-    "with mild",
-    "with stable",
-    ", findings",
-)
-# Hedges, alternatives and history, which negspacy's clinical terms count as negations; "free" would negate the lungs of "lungs are free of".
-_NOT_NEGATIONS = {"evaluate for", "free", "r/o", "ro", "rule out", "rules out", "versus", "doubt", "symptoms atypical"}
 
 
 class Extractor(Protocol):
@@ -228,10 +127,9 @@ def _built(name: str, revision: str) -> Extractor:
 @lru_cache(maxsize=1)
 def _surfaces() -> dict[str, tuple[str, str]]:
     """Surface form -> (group, normal form): each term, its variants, and the plurals of nouns."""
-    lexicon = json.loads(files("cyclicxr.codebooks").joinpath("lexicon.json").read_text(encoding="utf-8"))
-    listed = {
-        surface: (group, term) for group, terms in lexicon.items() for term, variants in terms.items() for surface in (term, *variants)
-    }
+    lexicon = _packaged("lexicon.json")
+    entries = [((group, term), [term, *variants]) for group, terms in lexicon.items() for term, variants in terms.items()]
+    listed = {surface: entry for entry, surfaces in entries for surface in surfaces}
     plurals = {_plural(surface): entry for surface, entry in listed.items() if entry[0] != "detailed description"}
     return {**plurals, **listed}
 
@@ -264,17 +162,17 @@ def _lexicon_pipeline() -> Language:
 
 
 def _termset() -> dict[str, list[str]]:
-    """negspacy's clinical English without its hedges, with radiology's phrases."""
+    """negspacy's clinical English, with radiology's phrases and without its hedges; a new clause ends a negation."""
     from negspacy.termsets import termset
 
-    ours: dict[str, Sequence[str]] = {
-        "pseudo_negations": _PSEUDO,
-        "preceding_negations": _PRECEDING,
-        "following_negations": _FOLLOWING,
-        "termination": _TERMINATION,
-    }
+    ours = _packaged("negations.json")
     theirs: dict[str, list[str]] = termset("en_clinical").get_patterns()
-    return {kind: sorted({*theirs[kind], *added} - _NOT_NEGATIONS) for kind, added in ours.items()}
+    return {kind: sorted({*phrases, *ours[kind]} - {*ours["not_negations"]}) for kind, phrases in theirs.items()}
+
+
+def _packaged(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files("cyclicxr.codebooks").joinpath(name).read_text(encoding="utf-8"))
+    return found
 
 
 def _tag(label: str) -> tuple[str, str]:
