@@ -103,6 +103,7 @@ class CodebooksConfig:
     pairs: int = 400  # [ours] kappa_2
     keypatches_per_pair: int = 4  # [ours] kappa_3
     keypatches_per_token: int = 1  # [ours] kappa_4
+    keyword_threshold: float = 0.05  # [ours] nats: a keyword that tells less of a film, p log(p / its share of reports), is no hint
     max_keywords: int = 8  # [ours] keywords in one prompt, best calibrated score first
     max_keypatches: int = 12  # [ours] keypatches in one prompt, best similarity first
 

@@ -1,0 +1,269 @@
+"""The textual codebook: a film's keywords, found by matching the training reports' frequent entities with its patches (3.2.1).
+
+It knows what the training reports affirm (a denied finding is no keyword: similarity does not see a negation) and how similar each
+keyword usually is, but no language model.
+
+Calibration (ours). Raw similarities of different keywords do not compare: some words match every film. So a keyword's similarity is first
+standardised over the training films (the score), then turned into the probability that the report affirms it, by Bayes' rule with two
+normal distributions of equal width, and lastly into what saying it would tell: p log(p / share of training reports that affirm it), in nats.
+A keyword that the matcher can't see tells nothing at any score, and one that every report says tells little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cyclicxr.checkpoint import read_json, write_json
+from cyclicxr.codebooks.entities import GROUPS, Extractor
+from cyclicxr.codebooks.matcher import Matcher
+from cyclicxr.config import CodebooksConfig, from_json
+from cyclicxr.metrics.clinical import area_under_curve
+from cyclicxr.types import InputError
+
+PSEUDO_REPORTS = 10.0  # [ours] a keyword's shift is shrunk as if ten more affirming reports had shown none
+
+
+@dataclass(frozen=True)
+class CodebookKeyword:
+    """One keyword. `count` training reports affirm it, `negated` ones deny it."""
+
+    text: str
+    group: str
+    count: int
+    negated: int
+
+
+@dataclass(frozen=True)
+class MatchedKeyword:
+    """A keyword found on a film.
+
+    Args:
+        text: of the keyword.
+        group: its entity group.
+        score: similarity, standardised over the training films.
+        patch: index of the patch that it was found on.
+        keyword: index into the codebook.
+        probability: that the film's report affirms it, in (0, 1).
+    """
+
+    text: str
+    group: str
+    score: float
+    patch: int
+    keyword: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How similar each keyword usually is. `shift` is how many standard deviations higher on films whose report affirms it."""
+
+    mean: Float[Tensor, " w"]
+    std: Float[Tensor, " w"]
+    shift: Float[Tensor, " w"]
+    prevalence: Float[Tensor, " w"]
+
+    def standardise(self, similarity: Float[Tensor, "... w"]) -> Float[Tensor, "... w"]:
+        """Cosines -> scores: 0 is usual for the keyword, 2 is rare."""
+        return (similarity - self.mean) / self.std
+
+    def probability(self, score: Float[Tensor, "... w"]) -> Float[Tensor, "... w"]:
+        """Score -> probability that the report affirms the keyword: logit = logit(prevalence) + shift (score - middle of the two means)."""
+        middle = self.shift * (0.5 - self.prevalence)
+        return torch.sigmoid(torch.logit(self.prevalence) + self.shift * (score - middle))
+
+    def gain(self, score: Float[Tensor, "... w"]) -> Float[Tensor, "... w"]:
+        """Score -> nats that the keyword tells: p log(p / prevalence), negative where it is less probable than usual."""
+        probability = self.probability(score)
+        return probability * torch.log(probability / self.prevalence)
+
+
+class TextualCodebook:
+    """Keywords and their calibration.
+
+    Args:
+        keywords: most frequent first within each group.
+        cfg: kappas and limits.
+        calibration: None until `calibrate`.
+    """
+
+    def __init__(self, keywords: Sequence[CodebookKeyword], cfg: CodebooksConfig, calibration: Calibration | None = None) -> None:
+        self.keywords = tuple(keywords)
+        self.cfg = cfg
+        self.calibration = calibration
+        self._embedded: tuple[Matcher, Tensor] | None = None
+
+    @classmethod
+    def build(cls, reports: Sequence[str], extractor: Extractor, cfg: CodebooksConfig) -> TextualCodebook:
+        """The kappa_0 entities of each group that most training reports affirm.
+
+        Args:
+            reports: of the training split alone.
+            extractor: finds entities and their negation.
+            cfg: `keywords_per_group` is kappa_0.
+
+        Raises:
+            InputError: no report affirms any entity.
+        """
+        affirmed: Counter[tuple[str, str]] = Counter()
+        denied: Counter[tuple[str, str]] = Counter()
+        for report in reports:
+            entities = extractor.extract(report)
+            said = {(entity.text, entity.group) for entity in entities if not entity.negated}
+            affirmed.update(said)
+            denied.update({(entity.text, entity.group) for entity in entities if entity.negated} - said)
+        keywords: list[CodebookKeyword] = []
+        for group in GROUPS:
+            terms = sorted((-count, text) for (text, kind), count in affirmed.items() if kind == group)
+            keywords += [CodebookKeyword(text, group, -count, denied[text, group]) for count, text in terms[: cfg.keywords_per_group]]
+        if not keywords:
+            where = f"in {len(reports)} reports"
+            raise InputError(
+                f"codebooks: the extractor '{cfg.extractor}' finds no entity {where}; are they chest X-ray reports in English?"
+            )
+        return cls(keywords, cfg)
+
+    def affirmed(self, reports: Sequence[str], extractor: Extractor) -> Bool[Tensor, "c w"]:
+        """Which report affirms which keyword."""
+        column = {(keyword.text, keyword.group): i for i, keyword in enumerate(self.keywords)}
+        table = torch.zeros(len(reports), len(self.keywords), dtype=torch.bool)
+        for row, report in enumerate(reports):
+            for entity in extractor.extract(report):
+                if not entity.negated and (entity.text, entity.group) in column:
+                    table[row, column[entity.text, entity.group]] = True
+        return table
+
+    def calibrate(self, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 h w"]], affirmed: Bool[Tensor, "c w"]) -> None:
+        """Learn mean, width and shift of each keyword's film-level similarity over the training films.
+
+        Args:
+            matcher: frozen.
+            batches: films in [0, 1], in the order of `affirmed`.
+            affirmed: which film's report affirms which keyword.
+        """
+        best = torch.cat([self._similarity(matcher, pixels).amax(1) for pixels in batches])
+        if len(best) != len(affirmed):
+            raise ValueError(f"{len(best)} films and {len(affirmed)} reports: one report a film")
+        mean, std = best.mean(0), best.std(0, correction=0).clamp(min=1e-6)
+        score = (best - mean) / std
+        said = affirmed.float()
+        count = said.sum(0)
+        high = (score * said).sum(0) / count.clamp(min=1)
+        low = (score * (1 - said)).sum(0) / (len(said) - count).clamp(min=1)
+        # a film with the finding can't look less like it: a negative shift is noise
+        shift = ((high - low) * count / (count + PSEUDO_REPORTS)).clamp(min=0)
+        self.calibration = Calibration(mean, std, shift, (count + 0.5) / (len(said) + 1))
+
+    def match(self, matcher: Matcher, pixels: Float[Tensor, "b 1 h w"]) -> list[list[MatchedKeyword]]:
+        """The keywords of each film in [0, 1]; see `match_features`."""
+        with torch.no_grad():
+            return self.match_features(matcher, matcher.encode_films(pixels).features)
+
+    @torch.no_grad()
+    def match_features(self, matcher: Matcher, features: Float[Tensor, "b n d"]) -> list[list[MatchedKeyword]]:
+        """The keywords of films whose patches are at hand.
+
+        Each patch proposes its kappa_1 best keywords; a film keeps those that tell more than the threshold, the most telling first.
+
+        Args:
+            matcher: embeds the keywords (once).
+            features: unit vectors of the patches.
+
+        Returns:
+            At most `max_keywords` a film, often fewer. Source: section 3.2.1, "Keywords Extraction".
+        """
+        calibration = self._calibrated()
+        score = calibration.standardise(features.float() @ self.embed(matcher).T)  # s^P (b, n, w)
+        gain = calibration.gain(score)
+        proposed = gain.topk(min(self.cfg.keywords_per_patch, len(self.keywords)), dim=-1)
+        kept = torch.full_like(gain, -math.inf).scatter(-1, proposed.indices, proposed.values)
+        best, patch = kept.max(1)  # (b, w)
+        found = score.gather(1, patch.unsqueeze(1)).squeeze(1)  # (b, w)
+        probable = calibration.probability(found)
+        order = best.topk(min(self.cfg.max_keywords, len(self.keywords)), dim=-1)
+        films = []
+        for film, (values, columns) in enumerate(zip(order.values.tolist(), order.indices.tolist(), strict=True)):
+            telling = [w for value, w in zip(values, columns, strict=True) if value > self.cfg.keyword_threshold]
+            films.append([self._matched(w, patch[film, w], found[film, w], probable[film, w]) for w in telling])
+        return films
+
+    def scores(self, matcher: Matcher, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b w"]:
+        """The film-level score of every keyword."""
+        return self._calibrated().standardise(self._similarity(matcher, pixels).amax(1))
+
+    def save(self, path: Path) -> None:
+        """Write `textual_codebook.json`."""
+        measured = {name: values.tolist() for name, values in vars(self._calibrated()).items()}
+        keywords = [
+            {**asdict(keyword), **{name: float(f"{values[w]:.6g}") for name, values in measured.items()}}
+            for w, keyword in enumerate(self.keywords)
+        ]
+        write_json(path, {"config": asdict(self.cfg), "keywords": keywords})
+
+    @classmethod
+    def load(cls, path: Path) -> TextualCodebook:
+        """What `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is no textual codebook.
+        """
+        stored = read_json(path)
+        try:
+            rows = stored["keywords"]
+            keywords = [CodebookKeyword(row["text"], row["group"], row["count"], row["negated"]) for row in rows]
+            columns = {name: torch.tensor([float(row[name]) for row in rows]) for name in ("mean", "std", "shift", "prevalence")}
+            return cls(keywords, from_json(CodebooksConfig, stored["config"]), Calibration(**columns))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: no textual codebook ({error!r}); restore the file or train the codebooks again") from None
+
+    @torch.no_grad()
+    def embed(self, matcher: Matcher) -> Float[Tensor, "w d"]:
+        """Each keyword's vector: the mean of its tokens', so that its similarity to a patch is the mean over its tokens; kept for the matcher."""
+        if self._embedded is None or self._embedded[0] is not matcher:
+            words = matcher.encode_texts([keyword.text for keyword in self.keywords])
+            real = words.mask.unsqueeze(-1).float()
+            self._embedded = (matcher, (words.features.float() * real).sum(1) / real.sum(1).clamp(min=1))
+        return self._embedded[1]
+
+    @torch.no_grad()
+    def _similarity(self, matcher: Matcher, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n w"]:
+        return matcher.encode_films(pixels).features.float() @ self.embed(matcher).T
+
+    def _calibrated(self) -> Calibration:
+        if self.calibration is None:
+            raise ValueError("the textual codebook is not calibrated: call calibrate() with the training films first")
+        return self.calibration
+
+    def _matched(self, w: int, patch: Tensor, score: Tensor, probability: Tensor) -> MatchedKeyword:
+        keyword = self.keywords[w]
+        return MatchedKeyword(keyword.text, keyword.group, float(score), int(patch), w, float(probability))
+
+
+def keyword_auc(
+    codebook: TextualCodebook, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 h w"]], affirmed: Bool[Tensor, "c w"]
+) -> dict[str, float]:
+    """How well each keyword's score tells films whose report affirms it from the others (1 perfect, .5 blind).
+
+    Args:
+        codebook: calibrated.
+        matcher: frozen.
+        batches: films in [0, 1] of a split that was not trained on, in the order of `affirmed`.
+        affirmed: `codebook.affirmed` of their reports.
+
+    Returns:
+        Keyword -> area under the ROC curve; keywords that all films have, or none, are left out.
+    """
+    scores = torch.cat([codebook.scores(matcher, pixels) for pixels in batches]).numpy().astype(np.float64)
+    positive = affirmed.numpy()
+    mixed = [w for w in range(len(codebook.keywords)) if 0 < positive[:, w].sum() < len(positive)]
+    even = np.ones((1, len(positive)))
+    return {codebook.keywords[w].text: float(area_under_curve(scores[:, w], positive[:, w], even)[0]) for w in mixed}
