@@ -1,1 +1,1 @@
-"""Prompt -> ids: the language model over one vocabulary (Eqs. 10-11); knows ids, never pixels."""
+"""Prompt to ids: reports and films as one language."""

@@ -1,0 +1,215 @@
+"""One GPT-NeoX that writes reports from image tokens and draws image tokens from reports (section 3.2); knows ids and text, never pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+
+from cyclicxr.checkpoint import read_json, write_json
+from cyclicxr.config import LanguageConfig, from_json
+from cyclicxr.language import decoding
+from cyclicxr.language.prompt import IGNORED, Batch, drawing_prompt, report_prompt
+from cyclicxr.language.vocabulary import Vocabulary
+from cyclicxr.types import InputError
+
+log = logging.getLogger(__name__)
+
+ROWS = 32  # reports written, or films drawn, side by side
+NO_REPEAT = 8  # [ours] a run of so many tokens does not come twice in one report
+DEVIATION = 0.02  # [ours] of embeddings at the start, as GPT-NeoX's
+NOISE = 0.25  # [ours] share of DEVIATION by which embeddings of equal codes differ
+SETTINGS = "cyclicxr.json"
+
+
+class LanguageModel(nn.Module):
+    """The bidirectional language model.
+
+    Args:
+        model: GPT-NeoX whose embeddings hold the whole vocabulary.
+        vocabulary: of text and image tokens.
+        cfg: numbers for generation.
+        image_tokens: of one film.
+    """
+
+    def __init__(self, model: GPTNeoXForCausalLM, vocabulary: Vocabulary, cfg: LanguageConfig, image_tokens: int) -> None:
+        super().__init__()
+        self.model, self.vocabulary, self.cfg, self.image_tokens = model, vocabulary, cfg, image_tokens
+        model.config.pad_token_id = model.generation_config.pad_token_id = vocabulary.padding
+        model.config.eos_token_id = model.generation_config.eos_token_id = vocabulary.end
+        model.config.bos_token_id = model.generation_config.bos_token_id = None
+
+    @classmethod
+    def build(
+        cls, vocabulary: Vocabulary, cfg: LanguageConfig, image_tokens: int, code_vectors: Float[Tensor, "codes c"] | None = None
+    ) -> LanguageModel:
+        """A new model from the numbers of `cfg`, or `cfg.pretrained` with its embeddings resized to the vocabulary.
+
+        Args:
+            vocabulary: of text and image tokens.
+            cfg: width, layers, heads, ... or the pretrained name.
+            image_tokens: of one film.
+            code_vectors: what the codes stand for; where given, image tokens that look alike begin alike.
+
+        Raises:
+            InputError: `lora_rank` is not 0 (not there yet), or the pretrained model is no GPT-NeoX.
+        """
+        if cfg.lora_rank:
+            raise InputError(f"language.lora_rank: {cfg.lora_rank} is not supported yet; use 0, full fine-tuning")
+        model = _pretrained(cfg, len(vocabulary)) if cfg.pretrained else GPTNeoXForCausalLM(_architecture(cfg, len(vocabulary)))
+        if code_vectors is not None:
+            model.get_input_embeddings().weight.data[vocabulary.image_choices()] = spread(code_vectors, model.config.hidden_size)
+        return cls(model, vocabulary, cfg, image_tokens)
+
+    @classmethod
+    def load(cls, directory: Path) -> LanguageModel:
+        """What `save` wrote, in eval mode and float32.
+
+        Raises:
+            InputError: a file is missing or unreadable.
+        """
+        settings = read_json(directory / SETTINGS)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(str(directory), dtype=torch.float32, attn_implementation="sdpa")
+        except OSError as error:
+            raise InputError(f"{directory}: no whole language model ({str(error).splitlines()[0]}); restore it or train again") from None
+        cfg = from_json(LanguageConfig, settings["language"])
+        return cls(model, Vocabulary.load(directory), cfg, int(settings["image_tokens"])).eval()
+
+    def save(self, directory: Path, *, half: bool = True) -> None:
+        """Write a plain Hugging Face directory (whole or not at all) that `AutoModelForCausalLM` and `AutoTokenizer` load.
+
+        Args:
+            directory: is replaced where it exists.
+            half: store float16.
+        """
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        token = secrets.token_hex(4)
+        temporary, old = directory.with_name(f".{directory.name}.{token}.part"), directory.with_name(f".{directory.name}.{token}.old")
+        try:
+            weights = {name: tensor.half() if half else tensor for name, tensor in self.model.state_dict().items()}
+            self.model.save_pretrained(str(temporary), state_dict=weights)
+            self.vocabulary.save(temporary)
+            write_json(temporary / SETTINGS, {"language": dataclasses.asdict(self.cfg), "image_tokens": self.image_tokens})
+            if directory.exists():
+                os.replace(directory, old)
+            os.replace(temporary, directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """Mean of -log P(u_i | u_1 .. u_{i-1}) over the responses' tokens; other places cost no output layer. Source: Eqs. (10), (11)."""
+        hidden = decoding.hidden_states(self.model, batch.ids, batch.positions)[:, :-1]
+        labels = batch.labels[:, 1:]
+        learned = labels != IGNORED
+        logits = self.model.get_output_embeddings()(hidden[learned])  # (r, v)
+        return functional.cross_entropy(logits.float(), labels[learned])
+
+    def write(self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]]) -> list[str]:
+        """Films as codes, and the keywords of each -> reports. The same film gives the same report (greedy).
+
+        Source: 3.2.1, Fig. 3.
+        """
+        prompts = [report_prompt(self.vocabulary, row.tolist(), hints).ids for row, hints in zip(codes, keywords, strict=True)]
+        reports: list[str] = []
+        for start in range(0, len(prompts), ROWS):
+            written = decoding.greedy(
+                self.model,
+                prompts[start : start + ROWS],
+                self.vocabulary.report_choices(),
+                end=self.vocabulary.end,
+                padding=self.vocabulary.padding,
+                max_tokens=self.cfg.max_report_tokens,
+                no_repeat=NO_REPEAT,
+            )
+            reports += [self.vocabulary.text(ids) for ids in written]
+        return reports
+
+    def draw(self, reports: Sequence[str], keypatches: Sequence[Sequence[int]], seed: int) -> Int[Tensor, "b s"]:
+        """Reports, and the codes of the keypatches of each -> films as codes, `image_tokens` each.
+
+        A film depends on its report, its keypatches and the seed, not on what stands beside it.
+
+        Raises:
+            InputError: a report of no words.
+
+        Source: 3.2.2, Fig. 4.
+        """
+        if any(not any(letter.isalnum() for letter in report) for report in reports):
+            raise InputError("draw: the text has no words; say what the film should show")
+        prompts = [self._drawing_prompt(report, patches) for report, patches in zip(reports, keypatches, strict=True)]
+        chances = torch.stack([_chances(self.image_tokens, seed, report) for report in reports])
+        choices, nothing = self.vocabulary.image_choices(), self._drawing_prompt("", ())
+        drawn = [
+            decoding.sample(
+                self.model,
+                prompts[start : start + ROWS],
+                nothing,
+                choices,
+                chances[start : start + ROWS],
+                padding=self.vocabulary.padding,
+                guidance=self.cfg.guidance,
+                temperature=self.cfg.temperature,
+                top_k=self.cfg.top_k,
+            )
+            for start in range(0, len(prompts), ROWS)
+        ]
+        return torch.cat(drawn) - self.vocabulary.first_image
+
+    def _drawing_prompt(self, report: str, keypatches: Sequence[int]) -> list[int]:
+        if len(self.vocabulary.field(report)) > self.cfg.max_report_tokens:
+            log.warning("draw: the text has more than %d tokens; its end is cut", self.cfg.max_report_tokens)
+        return drawing_prompt(self.vocabulary, report, keypatches, self.cfg.max_report_tokens).ids
+
+
+def spread(vectors: Float[Tensor, "codes c"], width: int) -> Float[Tensor, "codes d"]:
+    """Code vectors turned at random into the embedding space, their deviation that of fresh embeddings: alike codes stay alike."""
+    standard = (vectors - vectors.mean(dim=0)) / vectors.std().clamp(min=1e-8)
+    turned = standard @ torch.randn(vectors.shape[1], width) / vectors.shape[1] ** 0.5
+    noisy = turned / turned.std().clamp(min=1e-8) + NOISE * torch.randn(len(vectors), width)
+    return DEVIATION * noisy / (1 + NOISE**2) ** 0.5
+
+
+def _architecture(cfg: LanguageConfig, tokens: int) -> GPTNeoXConfig:
+    return GPTNeoXConfig(
+        vocab_size=tokens,
+        hidden_size=cfg.width,
+        num_hidden_layers=cfg.layers,
+        num_attention_heads=cfg.heads,
+        intermediate_size=4 * cfg.width,
+        max_position_embeddings=cfg.context,
+        hidden_dropout=cfg.dropout,
+        attention_dropout=0.0,  # dropout there costs the fast attention kernel
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        attn_implementation="sdpa",
+    )
+
+
+def _pretrained(cfg: LanguageConfig, tokens: int) -> GPTNeoXForCausalLM:
+    model = AutoModelForCausalLM.from_pretrained(
+        cfg.pretrained, revision=cfg.revision or None, dtype=torch.float32, attn_implementation="sdpa"
+    )
+    if not isinstance(model, GPTNeoXForCausalLM):
+        raise InputError(f"language.pretrained: '{cfg.pretrained}' is a {type(model).__name__}, not a GPTNeoXForCausalLM")
+    if model.config.vocab_size < tokens:  # never shrunk: some models keep spare rows
+        model.resize_token_embeddings(tokens)
+    return model
+
+
+def _chances(tokens: int, seed: int, report: str) -> Tensor:
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{report}".encode()))
+    return torch.rand(tokens, generator=generator)
