@@ -27,7 +27,7 @@ class _Given(nn.Module):
         return features
 
 
-def frechet_distance(real: Float[Tensor, "n d"], drawn: Float[Tensor, "n d"]) -> float:
+def frechet_distance(real: Float[Tensor, "n d"], drawn: Float[Tensor, "m e"]) -> float:
     """Fréchet distance of two sets of features (FID, where they are a network's), >= 0, in float64.
 
     With n <= d the covariances are singular and the distance is still defined, but dominated by its bias: use n > d.
@@ -36,7 +36,7 @@ def frechet_distance(real: Float[Tensor, "n d"], drawn: Float[Tensor, "n d"]) ->
         InputError: the sets differ in size or width, or hold fewer than two films, or a number that is not finite.
     """
     if real.shape != drawn.shape or real.dim() != 2 or len(real) < 2:
-        raise InputError(f"FID: {tuple(real.shape)} real against {tuple(drawn.shape)} drawn features; give as many of the one as of the other, 2 at least")
+        raise InputError(f"FID: {tuple(real.shape)} real against {tuple(drawn.shape)} drawn features; give as many of both, 2 at least")
     if not (real.isfinite().all() and drawn.isfinite().all()):
         raise InputError("FID: a feature is not a finite number; check the films it came from")
     metric = FrechetInceptionDistance(feature=_Given(real.shape[1]), normalize=True)
@@ -46,7 +46,7 @@ def frechet_distance(real: Float[Tensor, "n d"], drawn: Float[Tensor, "n d"]) ->
     return max(0.0, float(metric.compute()))
 
 
-def reconstruction_error(films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> dict[str, Float[Tensor, " b"]]:
+def reconstruction_error(films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "c 1 y x"]) -> dict[str, Float[Tensor, " b"]]:
     """L1 (of a range of 1), PSNR in dB (at most 100) and SSIM (11 x 11 Gaussian, sigma 1.5) of each film; both sides in [0, 1].
 
     Raises:

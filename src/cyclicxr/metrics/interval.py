@@ -36,7 +36,8 @@ class Measure:
 
 
 def measure(statistic: Statistic, n: int, seed: int, resamples: int = RESAMPLES) -> dict[str, Measure]:
-    """Value and 95 % percentile interval of each metric of `statistic`, by resampling the cases with replacement.
+    """Value and 95 % percentile interval of each metric of `statistic`, by resampling the cases with replacement; a metric without a
+    value on these cases (NaN) is left out.
 
     Args:
         statistic: weights (r, n), how often each case is drawn in each of r resamples -> metric name -> (r,) values. Each metric is
@@ -49,14 +50,14 @@ def measure(statistic: Statistic, n: int, seed: int, resamples: int = RESAMPLES)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)  # (r, n)
     samples = statistic(drawn)
     tail = (100 - _LEVEL) / 2
-    ends = {name: np.percentile(of[np.isfinite(of)], (tail, 100 - tail)) if np.isfinite(of).any() else None for name, of in samples.items()}
-    return {name: _measure(float(value[name][0]), ends[name], n) for name in value}
+    found = {}
+    for name, of in samples.items():
+        if np.isfinite(value[name][0]):
+            low, high = np.percentile(of[np.isfinite(of)], (tail, 100 - tail))
+            found[name] = Measure(float(value[name][0]), float(low), float(high), n)
+    return found
 
 
 def single(value: float, n: int) -> Measure:
     """A number without an interval."""
     return Measure(value, None, None, n)
-
-
-def _measure(value: float, ends: np.ndarray | None, n: int) -> Measure:
-    return single(value, n) if ends is None else Measure(value, float(ends[0]), float(ends[1]), n)

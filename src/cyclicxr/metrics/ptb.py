@@ -89,8 +89,8 @@ def open_meteor() -> Iterator[Meteor | None]:
         yield None
         return
     command = [runtime, "-Xmx2G", "-jar", str(_jar("meteor/meteor-1.5.jar")), "-", "-", "-stdio", "-l", "en", "-norm"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, encoding="utf-8", **pipes) as process:
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, text=True, encoding="utf-8", stdin=pipe, stdout=pipe, stderr=quiet) as process:
         try:
             yield Meteor(process)
         finally:
@@ -109,7 +109,7 @@ def nltk_meteor(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
     """METEOR (2005) of nltk with exact and stem matches only, in [0, 1]: another metric than METEOR 1.5, and named so."""
     from nltk.translate.meteor_score import single_meteor_score
 
-    return float(single_meteor_score(list(reference), list(hypothesis), wordnet=_NoSynonyms()))  # type: ignore[arg-type]
+    return float(single_meteor_score(list(reference), list(hypothesis), wordnet=_NoSynonyms()))
 
 
 def _stanford(runtime: str, lines: list[str]) -> list[list[str]]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test  # type: ignore[import-untyped]
-from pycocoevalcap.cider.cider import Cider  # type: ignore[import-untyped]
+from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
+from pycocoevalcap.cider.cider import Cider
 
 from cyclicxr.metrics.ptb import Meteor, nltk_meteor, open_meteor, tokenize, tokenizer_name
 from cyclicxr.types import InputError
@@ -99,7 +99,7 @@ def check_ids(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> N
         raise InputError("score_reports: no references; give one report a study")
     missing, extra = sorted(set(references) - set(hypotheses)), sorted(set(hypotheses) - set(references))
     if missing:
-        raise InputError(f"score_reports: {len(missing)} references have no hypothesis, '{missing[0]}' first; write an empty one if none came out")
+        raise InputError(f"score_reports: {len(missing)} references have no hypothesis, '{missing[0]}' first; write an empty one")
     if extra:
         raise InputError(f"score_reports: {len(extra)} hypotheses have no reference, '{extra[0]}' first; leave them out")
 

@@ -17,7 +17,7 @@ KS = (1, 5, 10)
 TO_REPORT, TO_FILM = "CXR-to-report", "report-to-CXR"
 
 
-def score_retrieval(similarity: Float[np.ndarray, "n n"], groups: Sequence[Hashable]) -> dict[str, dict[str, float]]:
+def score_retrieval(similarity: Float[np.ndarray, "films texts"], groups: Sequence[Hashable]) -> dict[str, dict[str, float]]:
     """R@1, R@5, R@10, median rank and chance, film to report and report to film.
 
     Args:
@@ -45,7 +45,7 @@ def score_retrieval(similarity: Float[np.ndarray, "n n"], groups: Sequence[Hasha
     }
 
 
-def retrieval_ranks(similarity: Float[np.ndarray, "n n"], groups: Sequence[Hashable]) -> dict[str, Int[np.ndarray, " q"]]:
+def retrieval_ranks(similarity: Float[np.ndarray, "films texts"], groups: Sequence[Hashable]) -> dict[str, Int[np.ndarray, " q"]]:
     """Rank (from 1) of the first positive, film by film and text by text (texts in order of first occurrence).
 
     Raises:
@@ -53,7 +53,9 @@ def retrieval_ranks(similarity: Float[np.ndarray, "n n"], groups: Sequence[Hasha
     """
     similarity = np.asarray(similarity)
     if similarity.shape != (len(groups), len(groups)):
-        raise InputError(f"score_retrieval: similarity is {similarity.shape}, not {len(groups)} films by {len(groups)} reports; give a row and a column a study")
+        raise InputError(
+            f"score_retrieval: similarity is {similarity.shape}, not {len(groups)} films by as many reports; give one of each a study"
+        )
     if not len(groups) or np.isnan(similarity).any():
         raise InputError("score_retrieval: similarity is empty or holds NaN; check the vectors it came from")
     text_of, texts = _texts(groups)
