@@ -1,0 +1,88 @@
+"""One result -> one self-contained HTML page; a batch of results -> an index of them. Knows templates and bytes, no model and no files."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePath
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from cyclicxr.explain.view import view_of
+from cyclicxr.types import NOTICE, Result
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One row of the index. `page` and `thumbnail` are relative to it ("" for no picture); `flags` counts sentences the film does not support."""
+
+    name: str
+    page: str
+    thumbnail: str
+    text: str
+    flags: int
+
+
+def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = None) -> str:
+    """The page of one result: no network, pictures as data URIs, everything that comes from the result escaped.
+
+    Args:
+        result: what to show; a result without a film, without a drawn film or without a report leaves those parts out.
+        film_png: the film as PNG at any resolution, of the original's aspect ratio; None where there is none.
+        synthetic_png: the drawn film as PNG; None where there is none.
+
+    Returns:
+        HTML.
+    """
+    film = _data_uri(film_png) if film_png and result.image else ""
+    drawn = _data_uri(synthetic_png) if synthetic_png else ""
+    view = view_of(result)
+    script = _asset("page.js")
+    return _environment().get_template("page.html.j2").render(
+        result=result,
+        view=view,
+        hinted={keyword.mark for keyword in view.keywords},
+        title=_title(result),
+        ratio=round(view.drawing.width / view.drawing.height, 4),
+        film=film,
+        drawn=drawn,
+        stage=film or ("" if result.image else drawn),
+        css=_asset("page.css"),
+        script=script,
+        script_hash=_hash(script),
+    )
+
+
+def index_page(entries: Sequence[IndexEntry]) -> str:
+    """The page of many results: thumbnail, first sentence and link of each, in the order given."""
+    return _environment().get_template("index.html.j2").render(entries=entries, css=_asset("page.css"), notice=NOTICE)
+
+
+def _title(result: Result) -> str:
+    if result.image is None:
+        return "Drawn from text"
+    return PurePath(result.image.path).name or "Chest X-ray"
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _hash(script: Markup) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+@cache
+def _asset(name: str) -> Markup:
+    return Markup((_HERE / name).read_text(encoding="utf-8"))  # noqa: S704 (our own file)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
