@@ -143,17 +143,20 @@ class LanguageConfig:
     pretrained: str = ""  # "" builds a GPT-NeoX from the numbers below; else a directory or hub id ([paper 4.1] dolly-v2-3b)
     revision: str = ""
     lora_rank: int = 0  # 0 is full fine-tuning
-    vocabulary: int = 3000  # [ours] BPE trained on the training reports
-    width: int = 288  # [ours]
-    layers: int = 6  # [ours]
-    heads: int = 6  # [ours]
-    context: int = 640  # [ours]
+    vocabulary: int = 2000  # [ours] text tokens of the BPE trained on the training reports
+    width: int = 256  # [ours] dolly-v2-3b: 2560
+    layers: int = 6  # [ours] dolly-v2-3b: 32
+    heads: int = 4  # [ours] dolly-v2-3b: 32
+    context: int = 640  # [ours] dolly-v2-3b: 2048
     dropout: float = 0.1  # [ours]
-    epochs: int = 8  # [ours] paper 4.1: 5
-    batch: int = 16  # [ours] paper 4.1: 24 a GPU
+    epochs: int = 6  # [ours] paper 4.1: 5
+    batch: int = 24  # [ours] examples of both directions in one step; paper 4.1: 24 a GPU
     learning_rate: float = 1e-3  # [ours] paper 4.1: 5e-6 (fine-tuning)
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.05  # [ours]
+    report_repeats: int = 2  # [ours] reports learned for each drawing learned: they are the harder half, and cost less
+    film_variants: int = 3  # [ours] encodings of each training film, the first as it is, the others moved and regreyed
+    film_share: float = 0.5  # [ours] share of a film's tokens that the model sees while it learns to report, all of them at the end
     keyword_dropout: float = 0.15  # [ours] share of hints left out while training
     guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
     guidance: float = 2.0  # [ours] classifier-free guidance when drawing; 1 is none
@@ -218,6 +221,9 @@ PAPER = Preset(
         epochs=5,
         batch=24,
         learning_rate=5e-6,
+        report_repeats=1,
+        film_variants=1,
+        film_share=1.0,
     ),
 )
 
