@@ -25,7 +25,19 @@ TEXTS = sorted(
 ) + sorted(path for path in ROOT.iterdir() if path.suffix in {".md", ".toml", ".txt", ".cff"} or path.name in {"Makefile", "LICENSE"})
 
 MOST_LINES = 450
-FORBIDDEN = {"torchvision", "timm", "pickle", "dill", "cloudpickle", "joblib", "shelve", "open_clip", "lpips", "torch_fidelity", "torchxrayvision"}
+FORBIDDEN = {
+    "torchvision",
+    "timm",
+    "pickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "open_clip",
+    "lpips",
+    "torch_fidelity",
+    "torchxrayvision",
+}
 HOMES = re.compile(r"(?<![\w.<])/(?:work|home|root|Users|mnt|scratch|data)/[\w.]")
 REGISTRIES = re.compile(r"pypi\.(?:org|python)|pythonhosted\.|download\.pytorch|anaconda\.org|registry\.npmjs|index-url", re.IGNORECASE)
 
