@@ -66,10 +66,14 @@ def silenced_errors(text: str) -> list[str]:
 
 
 def empty_docstrings(text: str) -> list[str]:
-    """The module and its public functions, classes and methods that have no docstring, or one that only repeats the name."""
+    """The module and its public functions, classes and methods that have no docstring, or one that only repeats the name.
+
+    A method of one statement, without a docstring, may speak by its name.
+    """
     tree = ast.parse(text)
     found = [] if says_something(ast.get_docstring(tree), "") else ["module"]
-    return found + [name for name, node in public(tree) if not says_something(ast.get_docstring(node), name)]
+    short = {name for name, node in public(tree) if "." in name and len(node.body) == 1}
+    return found + [name for name, node in public(tree) if name not in short and not says_something(ast.get_docstring(node), name)]
 
 
 def public(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
@@ -87,12 +91,13 @@ def says_something(docstring: str | None, name: str) -> bool:
 
 
 def bare_tensors(text: str) -> list[str]:
-    """Public functions with a tensor whose axes are not said."""
+    """Public functions with a tensor whose axes neither the hint nor, as "(b, n, d)", the docstring says."""
     found = []
     for name, node in public(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             hints = [argument.annotation for argument in [*node.args.args, *node.args.kwonlyargs]] + [node.returns]
-            if any(hint is not None and ast.unparse(hint) in {"Tensor", "torch.Tensor"} for hint in hints):
+            bare = any(hint is not None and ast.unparse(hint) in {"Tensor", "torch.Tensor"} for hint in hints)
+            if bare and not re.search(r"\(\w+(?:, \w+)*,?\)", ast.get_docstring(node) or ""):
                 found.append(name)
     return found
 
@@ -127,6 +132,10 @@ RULES: list[tuple[Callable[[str], list[str]], str]] = [
     (empty_docstrings, '"""A module that says what it does."""\nclass Film:\n    """Film."""\n'),
     (empty_docstrings, '"""A module that says what it does."""\ndef read_film(path: str) -> None: ...\n'),
     (empty_docstrings, "x = 1\n"),
+    (
+        empty_docstrings,
+        '"""A module that says what it does."""\nclass Film:\n    """A decoded film."""\n    def f(self):\n        a = 1\n        return a\n',
+    ),
     (bare_tensors, "def maxsim(patches: Tensor) -> float:\n    return 0.0\n"),
     (too_long, "x = 1\n" * (MOST_LINES + 1)),
     (machine_paths, "open('/" + "home/ann/films')"),
