@@ -10,6 +10,7 @@
   const lines = [...document.querySelectorAll(".line[data-number]")];
   const chips = [...document.querySelectorAll(".chip")];
 
+  for (const same of document.querySelectorAll("[data-same]")) same.src = film.querySelector("img").src; // the picture is in the page once
   for (const copy of document.querySelectorAll("[data-copy]")) copy.append(film.querySelector(".boxes").cloneNode(true));
   const films = [...document.querySelectorAll(".film")];
   const marks = new Map();
@@ -24,7 +25,8 @@
       return { boxes: [{ mark: element.dataset.mark, label }], colour: colour(element) };
     }
     if (element.matches(".chip")) {
-      return { boxes: [{ mark: element.dataset.mark, label: `${element.dataset.text} ${element.dataset.score}` }], colour: "" };
+      const score = film.clientWidth < 480 ? "" : ` ${element.dataset.score}`;
+      return { boxes: [{ mark: element.dataset.mark, label: element.dataset.text + score }], colour: "" };
     }
     if (element.matches(".line")) {
       return { boxes: split(element.dataset.marks).map((mark) => ({ mark, label: element.dataset.number })), colour: colour(element) };
@@ -103,8 +105,8 @@
       const h = element.offsetHeight;
       const place = spot(box, { w, h }, { width, height }, taken, boxes);
       taken.push({ x: place.x, y: place.y, w, h });
-      element.style.left = `${place.x}px`;
-      element.style.top = `${place.y}px`;
+      element.style.left = `${(100 * place.x) / width}%`; // shares of the film, so that print keeps them
+      element.style.top = `${(100 * place.y) / height}%`;
     }
   };
   const extent = (key, scale) => {

@@ -48,6 +48,7 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
         result=result,
         view=view,
         hinted={keyword.mark for keyword in view.keywords},
+        measured=any(line.consistency is not None for line in view.lines),
         title=_title(result),
         ratio=round(view.drawing.width / view.drawing.height, 4),
         film=film,

@@ -227,4 +227,4 @@ def _shift_note(index: int, shift: Point) -> str:
     across, down = round(shift[0]), round(shift[1])
     moves = [f"{abs(across)} px {'right' if across > 0 else 'left'}"] if across else []
     moves += [f"{abs(down)} px {'down' if down > 0 else 'up'}"] if down else []
-    return f"patch {index}, shifted {' and '.join(moves)}" if moves else f"patch {index}, not shifted"
+    return f"patch {index}, {', '.join(moves) or 'not shifted'}"
