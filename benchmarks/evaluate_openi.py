@@ -1,0 +1,45 @@
+"""The model's tables on OpenI's test split: reports, drawings and retrieval, with baselines. Only numbers are kept; texts and films stay in
+--out.
+
+python benchmarks/evaluate_openi.py ../shared/data/openi/studies.csv --out out/evaluate --compare fixed=runs/fixed/model
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from machine import save_result
+
+import cyclicxr
+from cyclicxr.evaluate import TASKS, evaluate
+from cyclicxr.match.adamatch import AdaMatch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", type=Path)
+    parser.add_argument("--model", default=None, help="name or directory; the shipped model without it")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--out", type=Path, default=Path("out/evaluate"))
+    parser.add_argument("--compare", action="append", default=[], metavar="NAME=DIR", help="a model directory whose matcher stands beside")
+    asked = parser.parse_args()
+    others = dict(pair.split("=", 1) for pair in asked.compare)
+    metrics = evaluate(
+        cyclicxr.load(asked.model),
+        asked.studies,
+        out=asked.out,
+        split=asked.split,
+        tasks=asked.tasks.split(","),
+        compare={name: AdaMatch.load(Path(folder)) for name, folder in others.items()},
+        progress=lambda what, done, total: print(
+            f"\r{what}: {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True
+        ),
+    )
+    print(save_result("evaluate", {"metrics": metrics}))
+
+
+if __name__ == "__main__":
+    main()

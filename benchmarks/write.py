@@ -1,0 +1,173 @@
+"""Write BENCHMARKS.md from results/*.json, so that no number in it is typed by hand; `--check` fails when the page is stale.
+
+python benchmarks/write.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cyclicxr.checkpoint import write_atomically
+from cyclicxr.evaluate.tables import markdown_table
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "BENCHMARKS.md"
+OURS, SHUFFLED, CONSTANT = "this model", "this model, films shuffled", "always-normal (best constant of train)"
+
+INTRODUCTION = """# Benchmarks
+
+Written by `python benchmarks/write.py` from `benchmarks/results/*.json`; each table says which command made it. Commands need the studies
+table of OpenI, which is not part of the repository (`cyclicxr data openi` makes one). Numbers are of one run and one seed unless a table
+says otherwise.
+"""
+
+TITLES = {
+    "report": "CXR to report (Table 1)",
+    "draw": "Report to CXR (Table 3)",
+    "draw by finding": "What the drawn films show, finding by finding (AUC of the film classifier)",
+    "retrieval": "Retrieval (Table 4)",
+}
+
+
+def load(name: str, results: Path) -> dict[str, Any] | None:
+    path = results / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def made_by(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    where = f"{machine['threads']} threads, {machine['system']} {machine['processor']}, torch {machine['torch']}"
+    return f"`{result['command']}` ({where})\n"
+
+
+def plain_table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def short(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def evaluation(results: Path) -> Iterator[str]:
+    """The tables of `cyclicxr evaluate`, with their protocol."""
+    found = load("evaluate", results)
+    if found is None:
+        yield "## Evaluation on the test split\n\nNot measured yet: `python benchmarks/evaluate_openi.py STUDIES`\n"
+        return
+    metrics = found["metrics"]
+    about = metrics["about"]
+    model = " ".join(str(part) for part in about["model"].values())
+    seconds = ", ".join(f"{task} {short(round(taken))} s" for task, taken in about["seconds"].items())
+    yield f"## Evaluation on the {about['split']} split\n\n{made_by(found)}\nModel: {model}; {about['n']} films; {seconds}.\n"
+    yield "\n".join(f"- {line}" for line in about["protocol"]) + "\n"
+    for task, rows in metrics.items():
+        if task != "about" and rows:
+            yield f"### {TITLES.get(task, task.capitalize())}\n\n{markdown_table(rows)}"
+
+
+def training(results: Path) -> Iterator[str]:
+    """What each stage learned on the validation split."""
+    found = load("training", results)
+    if found is None:
+        yield "## What each stage learned\n\nNot measured yet: `python benchmarks/training_record.py RUN`\n"
+        return
+    yield f"## What each stage learned, on the validation split\n\n{made_by(found)}"
+    for stage, numbers in found["stages"].items():
+        yield f"### {stage}\n\n" + plain_table(["number", "value"], [[name, short(value)] for name, value in numbers.items()])
+    if found["seconds"]:
+        rows = [[stage, f"{taken / 60:.0f}"] for stage, taken in found["seconds"].items()]
+        yield "### Minutes of each training loop\n\n" + plain_table(
+            ["stage", "minutes"], [*rows, ["all", f"{sum(found['seconds'].values()) / 60:.0f}"]]
+        )
+
+
+def speed(results: Path) -> Iterator[str]:
+    """Warm seconds on one film, and the ratio to a yardstick of the same run."""
+    found = load("report_speed", results)
+    if found is None:
+        yield "## Speed\n\nNot measured yet: `python benchmarks/report_speed.py`\n"
+        return
+    ratio, seconds = found["ratio"], found["seconds"]
+    rows = [[name, f"{taken['median']:.2f}", f"{taken['slowest']:.2f}", f"{ratio[name]:.1f}"] for name, taken in seconds.items()]
+    yield (
+        f"## Speed\n\n{made_by(found)}\nOne film, warm; the yardstick is twenty products of 1,024 x 1,024 matrices, "
+        f"{found['yardstick_seconds']:.2f} s in the same run. Loading the model takes {found['load_seconds']:.1f} s.\n"
+    )
+    yield plain_table(["command", "median, s", "slowest, s", "median / yardstick"], rows)
+
+
+def targets(results: Path) -> Iterator[str]:
+    """What was asked for, what was reached; rows without a measurement are left out."""
+    rows = [*_evaluation_targets(load("evaluate", results)), *_speed_targets(load("report_speed", results))]
+    text = (HERE / "shortfalls.md").read_text(encoding="utf-8")
+    table = plain_table(["asked for", "reached", "met"], rows) if rows else ""
+    yield f"## Targets and shortfalls\n\n{table}\n{text}"
+
+
+def _evaluation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
+    metrics = found["metrics"] if found else {}
+    report, retrieval, draw = (metrics.get(task, {}) for task in ("report", "retrieval", "draw"))
+    if CONSTANT in report:
+        for metric in ("BLEU-4", "ROUGE-L"):
+            yield _above(f"reports: {metric} above the best constant", report[OURS][metric], report[CONSTANT][metric])
+    if OURS in report:
+        share = report[OURS]["distinct outputs"]["value"]
+        yield ["reports: at least 20 % distinct", f"{share:.0%}", _met(share >= 0.2)]
+    named = "right finding named on abnormal"
+    if named in report.get(SHUFFLED, {}):
+        yield _above(
+            "reports: right finding named on abnormal films, above the same reports shuffled", report[OURS][named], report[SHUFFLED][named]
+        )
+    for direction, numbers in retrieval.items():
+        times = numbers["R@10"]["value"] / numbers["chance@10"]["value"]
+        yield [f"{direction}: R@10 at least 4 x chance", f"{times:.1f} x", _met(times >= 4)]
+    drawn, other = draw.get("drawn from the true report", {}), draw.get("drawn from another film's report", {})
+    if "finding AUC" in drawn:
+        yield _above(
+            "drawn films show what was asked: finding AUC above that of shuffled films", drawn["finding AUC"], other["finding AUC"]
+        )
+
+
+def _speed_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
+    if found:
+        seconds = found["seconds"]["report"]["median"]
+        yield ["report on one film, warm: 5 s at most", f"{seconds:.2f} s", _met(seconds <= 5)]
+
+
+def _above(asked: str, ours: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return [asked, f"{ours['value']:.3f} against {other['value']:.3f}", _met(ours["value"] > other["value"])]
+
+
+def _met(holds: bool) -> str:
+    return "yes" if holds else "**no**"
+
+
+SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, training, speed)
+
+
+def page(results: Path) -> str:
+    """The whole of BENCHMARKS.md."""
+    return "\n".join([INTRODUCTION, *(part for section in SECTIONS for part in section(results))]).rstrip() + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is stale")
+    written = page(HERE / "results")
+    if parser.parse_args().check:
+        stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != written
+        print("BENCHMARKS.md is stale: python benchmarks/write.py" if stale else "BENCHMARKS.md is up to date", file=sys.stderr)
+        return int(stale)
+    with write_atomically(PAGE) as temporary:
+        temporary.write_text(written, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

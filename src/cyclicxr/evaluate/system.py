@@ -1,0 +1,101 @@
+"""What an evaluation asks of a model, and the vectors it computes with it; knows no metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from cyclicxr.config import Preset
+from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.maxsim import maxsim
+from cyclicxr.metrics.interval import Measure
+from cyclicxr.patches.classifier import FilmClassifier
+from cyclicxr.tokens.vqgan import VQGAN
+from cyclicxr.training.corpus import Corpus, to_float
+
+FILMS = 32  # films through a network at once
+_SCORED_FILMS, _SCORED_TEXTS = 8, 32  # of one block of similarities: some 40 MB
+
+Table = dict[str, dict[str, Measure]]  # row (system, direction) -> metric -> number
+
+
+class Evaluated(Protocol):
+    """The parts of `cycle.Model` that are evaluated; films are uint8 (b, s, s), bone bright."""
+
+    info: dict[str, str]
+    preset: Preset
+    classifier: FilmClassifier | None
+    matcher: AdaMatch
+    vqgan: VQGAN
+
+    def write_reports(self, pixels: UInt8[Tensor, "b s s"]) -> list[str]:
+        """A report a film."""
+
+    def draw_films(self, texts: list[str], seed: int) -> UInt8[Tensor, "b s s"]:
+        """A film a text."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one evaluation is over.
+
+    Args:
+        corpus: all splits of the studies table.
+        split: the one that is evaluated.
+        seed: of everything random.
+        progress: told what is being done, and how much of it.
+    """
+
+    corpus: Corpus
+    split: str
+    seed: int
+    progress: Callable[[str, int, int], None]
+
+    @cached_property
+    def cases(self) -> Corpus:
+        """The split that is evaluated."""
+        return self.corpus.split(self.split)
+
+    @cached_property
+    def train(self) -> Corpus | None:
+        """The training split, which the baselines know; None where there is none."""
+        return self.corpus.split("train") if any(study.split == "train" for study in self.corpus.studies) else None
+
+
+@torch.inference_mode()
+def over_films(
+    network: Callable[[Tensor], Tensor], pixels: UInt8[Tensor, "n h w"], told: Callable[[int, int], None] = lambda done, total: None
+) -> Float[Tensor, "n ..."]:
+    """A network's outputs over many films (b 1 h w) in [0, 1], in float32, a batch at a time; `told` how many are done, and of how many."""
+    outputs = []
+    for start in range(0, len(pixels), FILMS):
+        outputs.append(network(to_float(pixels[start : start + FILMS])).float())
+        told(min(start + FILMS, len(pixels)), len(pixels))
+    return torch.cat(outputs)
+
+
+def mean_patch(matcher: AdaMatch) -> Callable[[Tensor], Tensor]:
+    """One vector a film from its adaptive patches: their mean, the cheap similarity of two films."""
+    return lambda films: matcher.encode_films(films).features.float().mean(1)
+
+
+@torch.inference_mode()
+def similarities(matcher: AdaMatch, pixels: UInt8[Tensor, "n h w"], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """MaxSim of every film with every text: image-to-text (n, c) and text-to-image (n, c), Eqs. 5-6, in float32."""
+    patches = over_films(lambda films: matcher.encode_films(films).features, pixels)  # (n, p, d)
+    to_text, to_film = torch.empty(len(pixels), len(texts)), torch.empty(len(pixels), len(texts))
+    for start in range(0, len(texts), _SCORED_TEXTS):
+        words = matcher.encode_texts(list(texts[start : start + _SCORED_TEXTS]))
+        longest = int(words.mask.sum(1).max()) + 2  # real tokens, and the specials around them
+        features, mask = words.features[:, :longest].float(), words.mask[:, :longest]
+        for film in range(0, len(pixels), _SCORED_FILMS):
+            block = slice(film, film + _SCORED_FILMS), slice(start, start + _SCORED_TEXTS)
+            to_text[block], to_film[block] = maxsim(patches[block[0]], features, mask)
+    return to_text.numpy(), to_film.numpy()
