@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cyclicxr.config import CodebooksConfig
 from cyclicxr.types import Entity, InputError
@@ -25,6 +25,7 @@ FINDINGS = ("disease disorder", "sign symptom")
 _NEGATABLE = ("detailed description", "disease disorder", "sign symptom")
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """Finds the entities of a report."""
 

@@ -5,7 +5,7 @@ keyword usually is, but no language model.
 
 Calibration (ours). Raw similarities of different keywords do not compare: some words match every film. So a keyword's similarity is first
 standardised over the training films (the score), then turned into the probability that the report affirms it, by Bayes' rule with two
-normal distributions of equal width, and lastly into what saying it would tell: p log(p / share of training reports that affirm it), in nats.
+normal distributions of equal width, and lastly into what saying it would tell: p log(p / its share of the training reports), in nats.
 A keyword that the matcher can't see tells nothing at any score, and one that every report says tells little.
 """
 
@@ -142,7 +142,7 @@ class TextualCodebook:
                     table[row, column[entity.text, entity.group]] = True
         return table
 
-    def calibrate(self, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 h w"]], affirmed: Bool[Tensor, "c w"]) -> None:
+    def calibrate(self, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 height width"]], affirmed: Bool[Tensor, "c w"]) -> None:
         """Learn mean, width and shift of each keyword's film-level similarity over the training films.
 
         Args:
@@ -163,7 +163,7 @@ class TextualCodebook:
         shift = ((high - low) * count / (count + PSEUDO_REPORTS)).clamp(min=0)
         self.calibration = Calibration(mean, std, shift, (count + 0.5) / (len(said) + 1))
 
-    def match(self, matcher: Matcher, pixels: Float[Tensor, "b 1 h w"]) -> list[list[MatchedKeyword]]:
+    def match(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> list[list[MatchedKeyword]]:
         """The keywords of each film in [0, 1]; see `match_features`."""
         with torch.no_grad():
             return self.match_features(matcher, matcher.encode_films(pixels).features)
@@ -196,7 +196,7 @@ class TextualCodebook:
             films.append([self._matched(w, patch[film, w], found[film, w], probable[film, w]) for w in telling])
         return films
 
-    def scores(self, matcher: Matcher, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b w"]:
+    def scores(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> Float[Tensor, "b w"]:
         """The film-level score of every keyword."""
         return self._calibrated().standardise(self._similarity(matcher, pixels).amax(1))
 
@@ -227,7 +227,7 @@ class TextualCodebook:
 
     @torch.no_grad()
     def embed(self, matcher: Matcher) -> Float[Tensor, "w d"]:
-        """Each keyword's vector: the mean of its tokens', so that its similarity to a patch is the mean over its tokens; kept for the matcher."""
+        """Each keyword's vector: its tokens' mean, so that its similarity to a patch is their mean; kept for the matcher."""
         if self._embedded is None or self._embedded[0] is not matcher:
             words = matcher.encode_texts([keyword.text for keyword in self.keywords])
             real = words.mask.unsqueeze(-1).float()
@@ -235,7 +235,7 @@ class TextualCodebook:
         return self._embedded[1]
 
     @torch.no_grad()
-    def _similarity(self, matcher: Matcher, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n w"]:
+    def _similarity(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> Float[Tensor, "b n w"]:
         return matcher.encode_films(pixels).features.float() @ self.embed(matcher).T
 
     def _calibrated(self) -> Calibration:
@@ -249,7 +249,7 @@ class TextualCodebook:
 
 
 def keyword_auc(
-    codebook: TextualCodebook, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 h w"]], affirmed: Bool[Tensor, "c w"]
+    codebook: TextualCodebook, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 height width"]], affirmed: Bool[Tensor, "c w"]
 ) -> dict[str, float]:
     """How well each keyword's score tells films whose report affirms it from the others (1 perfect, .5 blind).
 
