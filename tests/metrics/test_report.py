@@ -42,7 +42,9 @@ def test_brevity_is_punished_over_the_corpus():
 
 def test_rouge_l_by_hand():
     precision, recall = 1, 2 / 3
-    assert rouge_l("heart is normal".split(), "heart normal".split()) == pytest.approx(2.44 * precision * recall / (recall + 1.44 * precision))
+    assert rouge_l("heart is normal".split(), "heart normal".split()) == pytest.approx(
+        2.44 * precision * recall / (recall + 1.44 * precision)
+    )
     assert rouge_l("a b".split(), "b a".split()) == pytest.approx(1 / 2)
     assert rouge_l(["a"], []) == 0
 

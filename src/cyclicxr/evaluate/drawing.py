@@ -86,7 +86,7 @@ def draw_all(model: Evaluated, case: Case, folder: Path) -> UInt8[Tensor, "n s s
     for start in range(0, len(studies), BATCH):
         batch = slice(start, start + BATCH)
         if not all(path.exists() for path in paths[batch]):
-            texts = [without_marks(study.report) for study in studies[batch]]
+            texts = [without_marks(study.report) or study.report for study in studies[batch]]
             _save(model.draw_films(texts, seed=case.seed + start), paths[batch])
         drawn += [torch.from_numpy(np.array(Image.open(path))) for path in paths[batch]]
         case.progress("drawing films", len(drawn), len(studies))

@@ -16,7 +16,7 @@ def score_matching(matcher: AdaMatch, case: Case) -> Table:
 
     Source: Tables 3 and 4.
     """
-    texts = [" ".join(without_marks(report).split()) for report in case.cases.reports]
+    texts = [without_marks(report) or report for report in case.cases.reports]
     distinct = list(dict.fromkeys(texts))
     column = [distinct.index(text) for text in texts]
     to_text, to_film = (side[:, column] for side in similarities(matcher, case.cases.pixels, distinct))

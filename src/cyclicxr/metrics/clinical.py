@@ -26,12 +26,38 @@ MIN_FILMS = 10  # findings on fewer labelled films are left out: their F1 is noi
 _BETWEEN: dict[str, Any] = {"LOWER": {"NOT_IN": ["no", "not", "without", "normal", "and", "or", "."]}, "OP": "{0,4}"}
 # Finding -> phrases, lower case, by commas; `a|b` is either word, `...` up to four words between that deny nothing.
 _PHRASES = {
-    "cardiomegaly": "cardiomegaly, cardiac|heart enlargement, enlarged heart|cardiac, heart|cardiac|cardiomediastinal ... enlarged|borderline",
-    "effusion": "effusion, effusions, pleural fluid, blunting|blunted ... costophrenic",
-    "opacity": "opacity, opacities, opacification, density, densities, airspace disease, infiltrate|infiltrates, consolidation|consolidations",
-    "atelectasis": "atelectasis, atelectases, atelectatic, volume loss",
+    "cardiomegaly": "cardiomegaly, cardiac|heart enlargement, enlarged heart|cardiac, "
+    "heart|cardiac|cardiomediastinal ... enlarged|borderline",
+    "effusion": "effusion, effusions, pleural fluid, blunting|blunted ... costophrenic, costophrenic ... blunting|blunted",
+    "opacity": "opacity, opacities, opacification, density, densities, airspace|space disease, infiltrate|infiltrates, consolidation",
+    "airspace disease": "airspace|space disease, infiltrate|infiltrates, consolidation, pneumonia, airspace opacity|opacities",
     "pneumonia": "pneumonia, pneumonitis, bronchopneumonia",
-    "pneumothorax": "pneumothorax, pneumothoraces",
+    "atelectasis": "atelectasis, atelectases, atelectatic, volume loss",
+    "edema": "edema, vascular|venous|pulmonary congestion, vascular|vasculature ... prominent|engorged|congested, heart failure",
+    "pneumothorax": "pneumothorax, pneumothoraces, hydropneumothorax",
+    "nodule": "nodule, nodules, nodular, mass, masses, mass-like, cyst",
+    "granuloma": "granuloma, granulomas, granulomata, granulomatous, calcified ... nodule|nodules|node|nodes|hilar, calcification ... lung",
+    "low lung volumes": "low ... lung volumes, low volumes, hypoinflation, hypoinflated, hypoventilated, "
+    "lung volumes ... low, low inspiratory",
+    "hyperinflation": "hyperinflation, hyperinflated, hyperexpanded, hyperexpansion, hyperlucent, hyperaerated, "
+    "flattening|flattened ... diaphragm|diaphragms|hemidiaphragms, diaphragm|diaphragms|hemidiaphragms ... flattened",
+    "emphysema": "emphysema, emphysematous, copd, chronic obstructive, bullous, bulla, bullae",
+    "scar": "scar, scars, scarring, fibrosis, fibrotic, pleural|apical thickening",
+    "interstitial markings": "interstitial|lung|pulmonary|bronchovascular|reticular markings, interstitial opacities|disease|prominence, "
+    "prominent|increased|coarse|coarsened ... markings, interstitial lung, bronchovascular|interstitial ... crowding|thickening",
+    "elevated diaphragm": "elevated|elevation|eventration ... diaphragm|hemidiaphragm, diaphragm|hemidiaphragm ... elevated",
+    "tortuous aorta": "tortuous|tortuosity|ectatic|unfolded|uncoiled|dilated|prominent ... aorta, "
+    "aorta|aortic ... tortuous|tortuosity|ectatic|ectasia|unfolded|dilated|prominent",
+    "atherosclerosis": "atherosclerosis, atherosclerotic, aortic|vascular calcification|calcifications, "
+    "calcified|calcification ... aorta|aortic, aorta ... calcified",
+    "degenerative spine": "degenerative, spondylosis, osteophyte, osteophytes, osteophytic, spurring",
+    "scoliosis": "scoliosis, scoliotic, dextroscoliosis, levoscoliosis, kyphoscoliosis, scoliotic curvature",
+    "vertebral deformity": "kyphosis, kyphotic, kyphoscoliosis, wedging, "
+    "compression|wedge|vertebral deformity|deformities|fracture|fractures",
+    "fracture": "fracture, fractures, fractured, rib|clavicle|clavicular deformity|deformities",
+    "device": "catheter, catheters, picc, central|venous line, pacemaker, pacer, defibrillator, stimulator, stent, stents, port, leads, "
+    "tube, device",
+    "surgical hardware": "clips, suture, sutures, sternotomy, sternal wires, cervical|spinal|spine ... hardware|fusion|fixation|rods",
 }
 
 
@@ -152,7 +178,8 @@ def _reader() -> Language:
     terms = termset("en_clinical")
     terms.remove_patterns({"preceding_negations": ["versus", "doubt"]})
     following = ["is not", "are not", "not seen", "not identified", "resolved", "absent"]
-    terms.add_patterns({"following_negations": following, "termination": [";", "there is", "there are", "with"]})
+    terms.add_patterns({"preceding_negations": ["clear of"], "following_negations": following})
+    terms.add_patterns({"termination": [";", "there is", "there are", "with"]})
     reader.add_pipe("negex", config={"neg_termset": terms.get_patterns(), "span_keys": ["ruler"]})
     return reader
 
