@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -95,6 +96,28 @@ def test_entities_lie_in_order_within_any_text(text: str) -> None:
 
 def test_the_extractor_is_built_once() -> None:
     assert extractor(CodebooksConfig()) is extractor(CodebooksConfig(pairs=1))
+
+
+MESH = {
+    "cardiomegaly": "Cardiomegaly",
+    "pleural effusion": "Pleural Effusion",
+    "pneumothorax": "Pneumothorax",
+    "atelectasis": "Pulmonary Atelectasis",
+    "granuloma": "Calcified Granuloma",
+    "scoliosis": "Scoliosis",
+}
+
+
+def test_what_reports_affirm_agrees_with_their_annotations(rules: LexiconExtractor, openi) -> None:
+    """NLM's annotators and the rules read the same training reports: precision >= .75, recall >= .8 for each of six findings."""
+    with (openi / "studies.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    said = [{entity.text for entity in rules.extract(row["report"]) if not entity.negated} for row in rows]
+    annotated = [{term.split("/")[0] for term in row["mesh"].split(";")} for row in rows]
+    for text, heading in MESH.items():
+        ours = {i for i, terms in enumerate(said) if text in terms}
+        theirs = {i for i, headings in enumerate(annotated) if heading in headings}
+        assert len(ours & theirs) >= 0.75 * len(ours) and len(ours & theirs) >= 0.8 * len(theirs), text
 
 
 LABELS = ["O"] + [f"{b}-{name}" for name in ("Biological_structure", "Disease_disorder", "Sign_symptom", "Age") for b in "BI"]

@@ -75,6 +75,18 @@ def test_calibration_by_hand(matcher, draw) -> None:
     assert found == pytest.approx({"mean": 0.5, "std": 0.5, "shift": 1 / 3, "prevalence": 0.5})
 
 
+def test_new_films_temper_what_training_films_promised(matcher, draw) -> None:
+    """The affirming film scores 4, the other 0: a shift of 2 is kept whole and one of 8 halved; without the word, none is left."""
+    affirmed = torch.tensor([[True, False], [False, False]])
+    for words, kept in (({1: "heart"}, 1.0), ({1: "background"}, 0.0)):
+        book = calibrated(("heart", 2.0, 0.5), ("opacity", 0.0, 0.5))
+        assert book.temper(matcher, [to_films(draw(words), draw({}))], affirmed) == kept
+        assert book.calibration.shift.tolist() == [2.0 * kept, 0.0]
+    book = calibrated(("heart", 8.0, 0.5), ("opacity", 0.0, 0.5))
+    assert book.temper(matcher, [to_films(draw({1: "heart"}), draw({}))], affirmed) == 0.5  # 4 seen of 8 promised
+    assert book.calibration.shift.tolist() == [4.0, 0.0]
+
+
 def test_probability_by_hand() -> None:
     """Shift 2, prevalence 1/5: the means are 1.6 and -.4, their middle .6; at the middle the score says nothing, one above it 2 logits."""
     book = Calibration(*(torch.tensor([x]) for x in (0.0, 1.0, 2.0, 0.2)))

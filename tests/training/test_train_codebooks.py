@@ -85,6 +85,7 @@ def test_the_stage_writes_both_codebooks_and_what_they_are_worth(run: RunDirecto
     assert (record["keyword_auc_mean"], record["keywords_measured"], record["hint_precision"]) == (1.0, 3, 1.0)
     assert record["hint_precision_chance"] == pytest.approx(1 / 3)
     assert (record["keypatches"], record["keypatch_tokens"], record["keypatch_sources"]) == (3, 3, 3)
+    assert 0.9 < record["shift_kept"] <= 1.0
     textual = TextualCodebook.load(run.model / "textual_codebook.json")
     visual = VisualCodebook.load(run.model)
     assert {keyword.text for keyword in textual.keywords} == set(WORDS)

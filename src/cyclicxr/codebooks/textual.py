@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -154,14 +154,28 @@ class TextualCodebook:
         if len(best) != len(affirmed):
             raise ValueError(f"{len(best)} films and {len(affirmed)} reports: one report a film")
         mean, std = best.mean(0), best.std(0, correction=0).clamp(min=1e-6)
-        score = (best - mean) / std
-        said = affirmed.float()
-        count = said.sum(0)
-        high = (score * said).sum(0) / count.clamp(min=1)
-        low = (score * (1 - said)).sum(0) / (len(said) - count).clamp(min=1)
+        rise, count = _rise((best - mean) / std, affirmed)
         # a film with the finding can't look less like it: a negative shift is noise
-        shift = ((high - low) * count / (count + PSEUDO_REPORTS)).clamp(min=0)
-        self.calibration = Calibration(mean, std, shift, (count + 0.5) / (len(said) + 1))
+        shift = (rise * count / (count + PSEUDO_REPORTS)).clamp(min=0)
+        self.calibration = Calibration(mean, std, shift, (count + 0.5) / (len(affirmed) + 1))
+
+    def temper(self, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 height width"]], affirmed: Bool[Tensor, "c w"]) -> float:
+        """Scale all shifts by one number, learned on films that the matcher was not trained on: it knows its training films too well.
+
+        Args:
+            matcher: frozen.
+            batches: films in [0, 1] of the validation split, in the order of `affirmed`.
+            affirmed: which film's report affirms which keyword.
+
+        Returns:
+            The number, in [0, 1]: 1 where the matcher sees as much on new films.
+        """
+        calibration = self._calibrated()
+        rise, count = _rise(torch.cat([self.scores(matcher, pixels) for pixels in batches]), affirmed)
+        learned, seen = (count * calibration.shift.square()).sum(), (count * calibration.shift * rise).sum()
+        kept = float((seen / learned.clamp(min=1e-9)).clamp(0, 1))
+        self.calibration = replace(calibration, shift=calibration.shift * kept)
+        return kept
 
     def match(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> list[list[MatchedKeyword]]:
         """The keywords of each film in [0, 1]; see `match_features`."""
@@ -246,6 +260,14 @@ class TextualCodebook:
     def _matched(self, w: int, patch: Tensor, score: Tensor, probability: Tensor) -> MatchedKeyword:
         keyword = self.keywords[w]
         return MatchedKeyword(keyword.text, keyword.group, float(score), int(patch), w, float(probability))
+
+
+def _rise(score: Float[Tensor, "c w"], affirmed: Bool[Tensor, "c w"]) -> tuple[Float[Tensor, " w"], Float[Tensor, " w"]]:
+    """How much higher each keyword scores on films whose report affirms it (0 where none does), and how many those are."""
+    said = affirmed.float()
+    count = said.sum(0)
+    high, low = (score * said).sum(0) / count.clamp(min=1), (score * (1 - said)).sum(0) / (len(said) - count).clamp(min=1)
+    return torch.where(count > 0, high - low, 0.0), count
 
 
 def keyword_auc(

@@ -31,7 +31,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     """Build both codebooks into `run.model` and record what they are worth on the validation split.
 
     Args:
-        corpus: all splits; only "train" enters a codebook.
+        corpus: all splits; only "train" enters a codebook, and "val" scales all calibrations by one number.
         preset: `codebooks` and `vqgan`.
         run: holds the trained matcher and VQ-GAN.
         resume: leave codebooks that are recorded as finished.
@@ -48,12 +48,13 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     learned, held_out = corpus.split("train"), corpus.split("val")
     textual = TextualCodebook.build(learned.reports, finder, preset.codebooks)
     textual.calibrate(matcher, batches(learned), textual.affirmed(learned.reports, finder))
+    kept = textual.temper(matcher, batches(held_out), textual.affirmed(held_out.reports, finder))
     textual.save(run.model / "textual_codebook.json")
     ids = [study.id for study in learned.studies]
     visual = VisualCodebook.build(matcher, vqgan, learned.pixels, learned.reports, ids, preset.codebooks)
     visual.save(run.model)
     seconds = time.monotonic() - started
-    run.record("codebooks", {**measure(textual, visual, matcher, held_out, finder), "seconds": seconds})
+    run.record("codebooks", {**measure(textual, visual, matcher, held_out, finder), "shift_kept": kept, "seconds": seconds})
 
 
 def measure(textual: TextualCodebook, visual: VisualCodebook, matcher: Matcher, held_out: Corpus, finder: Extractor) -> dict[str, Any]:
