@@ -23,7 +23,7 @@ install: .venv/.test
 	@touch $@
 
 demo: .venv/.core
-	OMP_NUM_THREADS=2 $(BIN)/cyclicxr demo --out $(OUT) $(if $(IMAGE),--image "$(IMAGE)")
+	OMP_NUM_THREADS=2 $(BIN)/cyclicxr demo $(if $(IMAGE),"$(IMAGE)") --out "$(OUT)"
 
 test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
@@ -34,12 +34,16 @@ check: .venv/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python benchmarks/write.py --check
 
 docs: .venv/.test
 	$(BIN)/python docs/generate.py
 
 benchmark: .venv/.test
-	$(BIN)/python benchmarks/run.py --studies "$(STUDIES)"
+	$(BIN)/python benchmarks/report_speed.py
+	$(BIN)/python benchmarks/evaluate_openi.py "$(STUDIES)"
+	$(BIN)/python benchmarks/write.py
+	$(BIN)/python docs/generate.py
 
 fuzz: .venv/.test
 	$(BIN)/python -m pytest -n 2 -q --hypothesis-profile=fuzz --timeout 3600 -m "not slow"

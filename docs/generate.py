@@ -20,7 +20,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "cyclicxr"
-MODELS = PACKAGE / "models"
 STAGES = ("classifier", "match", "codebooks", "vqgan", "llm")
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
@@ -75,13 +74,21 @@ def _title(page: Path) -> str:
 
 def cli_page() -> str:
     """docs/cli.md: what `--help` says of each command."""
-    top = help_of()
-    commands = re.search(r"\{([\w,-]+)\}", top)
-    names = commands[1].split(",") if commands else []
-    parts = ["# Commands", "", "What `--help` says. Written by `make docs`.", "", "```text", top, "```"]
-    for name in names:
-        parts += ["", f"## cyclicxr {name}", "", "```text", help_of(name), "```"]
+    parts = ["# Commands", "", "What `--help` says. Written by `make docs`."]
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        command = waiting.pop(0)
+        text = help_of(*command)
+        parts += ["", "## " + " ".join(["cyclicxr", *command]), "", "```text", text, "```"]
+        waiting[:0] = [(*command, name) for name in commands_of(text)]
     return "\n".join([*parts, ""])
+
+
+def commands_of(text: str) -> list[str]:
+    """Names of the commands below, from the usage line of a help: `{report,draw} ...`."""
+    usage = " ".join(text.split("\n\n")[0].split())
+    found = re.search(r"\{([\w,-]+)\} \.\.\.", usage)
+    return found[1].split(",") if found else []
 
 
 def help_of(*command: str) -> str:
@@ -95,32 +102,55 @@ def help_of(*command: str) -> str:
 
 
 def training_block() -> str:
-    """What training the shipped model took and learned, from its provenance."""
-    provenance = _model_file("provenance.json")
-    stages: dict[str, Any] = provenance.get("stages", {}) if provenance else {}
-    if not stages:
-        return "No model is trained yet.\n"
+    """What training took, and what each stage learned: from the record of the run that made the shipped model."""
+    found = _result("training")
+    if not found:
+        return "Not measured yet: `python benchmarks/training_record.py RUN`\n"
+    seconds = found["seconds"]
     lines = ["| stage | minutes | on the validation split |", "|---|---:|---|"]
-    total = 0.0
-    for stage in [*[s for s in STAGES if s in stages], *[s for s in stages if s not in STAGES]]:
-        numbers = dict(stages[stage])
-        seconds = float(numbers.pop("seconds", 0.0))
-        total += seconds
-        lines.append(f"| {stage} | {seconds / 60:.0f} | {_learned(numbers)} |")
-    return "\n".join([*lines, f"| all | {total / 60:.0f} | |", ""])
-
-
-def _model_file(name: str) -> dict[str, Any]:
-    path = MODELS / "openi-small" / name
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    for stage in dict.fromkeys([*(s for s in STAGES if s in found["stages"]), *found["stages"]]):
+        minutes = f"{seconds[stage] / 60:.0f}" if stage in seconds else "–"
+        lines.append(f"| {stage} | {minutes} | {_learned(found['stages'][stage])} |")
+    return "\n".join([*lines, f"| all | {sum(seconds.values()) / 60:.0f} | |", ""])
 
 
 def _learned(numbers: dict[str, Any]) -> str:
-    shown = [f"{name} {value:.3g}" for name, value in numbers.items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    return ", ".join(shown[:6])
+    shown = {name: value for name, value in numbers.items() if not isinstance(value, bool) and "seconds" not in name}
+    return ", ".join(f"{name} {value:.3g}" for name, value in list(shown.items())[:6])
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"training": training_block}
+def results_block() -> str:
+    """The headline numbers of the test split, each with its baselines."""
+    found = _result("evaluate")
+    if not found:
+        return "Not measured yet: `python benchmarks/evaluate_openi.py STUDIES`\n"
+    metrics = found["metrics"]
+    parts = [_table(metrics[task], wanted) for task, wanted in _HEADLINES.items() if metrics.get(task)]
+    return "\n".join(parts)
+
+
+_HEADLINES = {
+    "report": ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "right finding named on abnormal", "distinct outputs"),
+    "retrieval": ("R@1", "R@5", "R@10", "chance@10", "pool"),
+    "draw": ("FID", "finding AUC", "n"),
+}
+
+
+def _table(rows: dict[str, Any], wanted: tuple[str, ...]) -> str:
+    shown = [metric for metric in wanted if any(metric in found for found in rows.values())]
+    lines = ["| " + " | ".join(["", *shown]) + " |", "|---|" + "---:|" * len(shown)]
+    for row, found in rows.items():
+        cells = [f"{found[metric]['value']:.3g}" if metric in found else "–" for metric in shown]
+        lines.append("| " + " | ".join([row, *cells]) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _result(name: str) -> dict[str, Any]:
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"training": training_block, "results": results_block}
 
 
 def filled(text: str) -> str:

@@ -134,7 +134,7 @@ RULES: list[tuple[Callable[[str], list[str]], str]] = [
     (empty_docstrings, "x = 1\n"),
     (
         empty_docstrings,
-        '"""A module that says what it does."""\nclass Film:\n    """A decoded film."""\n    def f(self):\n        a = 1\n        return a\n',
+        '"""Says what it does."""\nclass Film:\n    """A decoded film."""\n    def f(self):\n        a = 1\n        return a\n',
     ),
     (bare_tensors, "def maxsim(patches: Tensor) -> float:\n    return 0.0\n"),
     (too_long, "x = 1\n" * (MOST_LINES + 1)),
