@@ -70,7 +70,7 @@ def network_pixels(film: Film, size: int) -> UInt8[np.ndarray, "s s"]:
     """
     picture = Image.fromarray(film.pixels)
     squashed = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
-    return np.floor(np.clip(squashed, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.asarray(np.floor(np.clip(squashed, 0, 1) * 255 + 0.5), dtype=np.uint8)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -24,9 +24,7 @@ class Limits:
         if size == 0:
             raise InputError(f"{name}: the file is empty (0 bytes); copy or export the film again")
         if size > self.bytes:
-            raise InputError(
-                f"{name}: {size / 2**20:.0f} MiB is more than the {self.bytes // 2**20} MiB that are read; export a smaller film"
-            )
+            raise InputError(f"{name}: {size:,} bytes are more than the {self.bytes // 2**20} MiB that are read; export a smaller film")
 
     def check_pixels(self, name: str, width: int, height: int) -> None:
         """Refuse a film by its size in pixels, as its header gives it, before it is decoded.

@@ -14,8 +14,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2060\ufeff
 
 # A sentence ends at . ! ? (and what closes behind it) before white space, where the next one begins with a capital, a digit or a
 # bracket; or without the space between two ordinary words ("enlargement.Prominence").
-_END = re.compile(r"[.!?]+[)\]\"']*(?=\s+[A-Z0-9(\[\"'\ue000]|\s*$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n\s*\n")
-_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:\d{1,2}|Drs?|Mr|Mrs|Ms|St|vs|no|No|approx|e\.g|i\.e|cf|Fig|fig|[A-Z])\.$")
+_END = re.compile(r"[.!?]+[)\]\"']*(?=\s+[A-Z0-9(\[\"'.\ue000]|\s*$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n\s*\n")
+_ABBREVIATION = re.compile(r"(?:^\s*\(?\d{1,2}|(?:^|[\s(])(?:Drs?|Mr|Mrs|Ms|St|vs|no|No|approx|e\.g|i\.e|cf|Fig|fig|[A-Z]))\.$")
 _ITEM = re.compile(r"(?:\(?\d{1,2}[.)]\s+)+")
 
 # NLM's XXXX and MIMIC's ___, with what hyphens, apostrophes or missing spaces tie to them ("x-XXXX", "XXXX-year-old", "4XXXX") and the
@@ -109,7 +109,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
     spans, start = [], 0
     for match in [*_END.finditer(text), None]:
         end = match.end() if match else len(text)
-        if match and _ABBREVIATION.search(text, start, end):
+        if match and _ABBREVIATION.search(text[start:end]):
             continue
         piece = text[start:end]
         if piece.strip():
