@@ -1,4 +1,4 @@
-"""One GPT-NeoX that writes reports from image tokens and draws image tokens from reports (section 3.2); knows ids and text, never pixels."""
+"""One GPT-NeoX that writes reports from image tokens and image tokens from reports (section 3.2); knows ids and text, never pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers.utils import logging as hugging_face
 
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import LanguageConfig, from_json
@@ -81,7 +83,8 @@ class LanguageModel(nn.Module):
         """
         settings = read_json(directory / SETTINGS)
         try:
-            model = AutoModelForCausalLM.from_pretrained(str(directory), dtype=torch.float32, attn_implementation="sdpa")
+            with _quietly():
+                model = AutoModelForCausalLM.from_pretrained(str(directory), dtype=torch.float32, attn_implementation="sdpa")
         except OSError as error:
             raise InputError(f"{directory}: no whole language model ({str(error).splitlines()[0]}); restore it or train again") from None
         cfg = from_json(LanguageConfig, settings["language"])
@@ -98,8 +101,8 @@ class LanguageModel(nn.Module):
         token = secrets.token_hex(4)
         temporary, old = directory.with_name(f".{directory.name}.{token}.part"), directory.with_name(f".{directory.name}.{token}.old")
         try:
-            weights = {name: tensor.half() if half else tensor for name, tensor in self.model.state_dict().items()}
-            self.model.save_pretrained(str(temporary), state_dict=weights)
+            with _quietly():
+                self.model.save_pretrained(str(temporary), state_dict=_halved(self.model) if half else None)
             self.vocabulary.save(temporary)
             write_json(temporary / SETTINGS, {"language": dataclasses.asdict(self.cfg), "image_tokens": self.image_tokens})
             if directory.exists():
@@ -208,6 +211,20 @@ def _pretrained(cfg: LanguageConfig, tokens: int) -> GPTNeoXForCausalLM:
     if model.config.vocab_size < tokens:  # never shrunk: some models keep spare rows
         model.resize_token_embeddings(tokens)
     return model
+
+
+def _halved(model: GPTNeoXForCausalLM) -> dict[str, Tensor]:
+    halves: dict[int, Tensor] = {}  # tied tensors stay one tensor
+    return {name: halves.setdefault(tensor.data_ptr(), tensor.half()) for name, tensor in model.state_dict().items()}
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    hugging_face.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hugging_face.enable_progress_bar()
 
 
 def _chances(tokens: int, seed: int, report: str) -> Tensor:

@@ -1,0 +1,109 @@
+"""What the language model learns from: films as codes, keywords and keypatches, made once by the earlier stages and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, sha256_of, write_json
+from cyclicxr.codebooks.textual import TextualCodebook
+from cyclicxr.codebooks.visual import VisualCodebook
+from cyclicxr.config import Preset
+from cyclicxr.data.reports import without_marks
+from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.tokens.vqgan import VQGAN
+from cyclicxr.training.augment import augment
+from cyclicxr.training.corpus import Corpus
+from cyclicxr.training.loop import RunDirectory
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+PARTS = ("match.safetensors", "vqgan.safetensors", "textual_codebook.json", "visual_codebook.safetensors")
+
+
+@dataclass(frozen=True)
+class Material:
+    """n studies as the language model sees them, each film in v variants.
+
+    Args:
+        codes: (v, n, s) codes of the films.
+        keywords: of each variant of each film, the most telling first.
+        keypatches: codes of each report's keypatches; never one of the study itself.
+        reports: without marks of removed words.
+    """
+
+    codes: Int[Tensor, "v n s"]
+    keywords: list[list[list[str]]]
+    keypatches: list[list[int]]
+    reports: list[str]
+
+    def __len__(self) -> int:
+        return len(self.reports)
+
+
+def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int) -> Material:
+    """Encode each film and match each film and report, or read what an earlier call with the same parts, films and numbers wrote.
+
+    Args:
+        corpus: of one split.
+        preset: seed and numbers of the parts.
+        run: whose model directory holds the parts.
+        variants: encodings of a film; the first is the film itself, the others are augmented.
+    """
+    stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, variants)}"
+    reports = [without_marks(report) or report for report in corpus.reports]
+    if stored.with_suffix(".json").exists():
+        hints = read_json(stored.with_suffix(".json"))
+        return Material(load_tensors(stored.with_suffix(".safetensors"))["codes"], hints["keywords"], hints["keypatches"], reports)
+    log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
+    matcher = AdaMatch.load(run.model)
+    codes, keywords = _films(corpus, preset, run.model, matcher, variants)
+    keypatches = _keypatches(corpus, run.model, matcher, reports)
+    save_tensors(stored.with_suffix(".safetensors"), {"codes": codes})
+    write_json(stored.with_suffix(".json"), {"keywords": keywords, "keypatches": keypatches})
+    return Material(codes, keywords, keypatches, reports)
+
+
+@torch.inference_mode()
+def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, variants: int) -> tuple[Tensor, list[list[list[str]]]]:
+    vqgan = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).eval()
+    codebook = TextualCodebook.load(model / "textual_codebook.json")
+    codes: list[Tensor] = []
+    keywords: list[list[list[str]]] = []
+    for variant in range(variants):
+        torch.manual_seed(preset.seed + variant)
+        rows, found = [], []
+        for start in range(0, len(corpus), BATCH):
+            pixels = corpus.films(list(range(start, min(start + BATCH, len(corpus)))))
+            pixels = augment(pixels) if variant else pixels
+            with torch.autocast("cpu", torch.bfloat16, enabled=variant > 0):  # the film itself as it will be encoded when it matters
+                rows.append(vqgan.encode(pixels).flatten(1))
+                found += codebook.match(matcher, pixels)
+        codes.append(torch.cat(rows))
+        keywords.append([[keyword.text for keyword in film] for film in found])
+    return torch.stack(codes), keywords
+
+
+@torch.inference_mode()
+def _keypatches(corpus: Corpus, model: Path, matcher: AdaMatch, reports: list[str]) -> list[list[int]]:
+    codebook = VisualCodebook.load(model)
+    matched = [each for start in range(0, len(reports), BATCH) for each in codebook.match(matcher, reports[start : start + BATCH])]
+    return [
+        [patch.token for patch in patches if patch.source != study.id]  # a study's own patch would give its film away
+        for study, patches in zip(corpus.studies, matched, strict=True)
+    ]
+
+
+def _fingerprint(corpus: Corpus, preset: Preset, model: Path, variants: int) -> str:
+    digest = hashlib.sha256(f"{preset.seed} {variants} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
+    digest.update(corpus.pixels.numpy().tobytes())
+    for part in PARTS:
+        digest.update(sha256_of(model / part).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,200 @@
+"""Stage `llm`: both directions of the language model, learned together from codes, hints and reports (section 3.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cyclicxr.config import LanguageConfig, Preset
+from cyclicxr.data.openi import findings_of
+from cyclicxr.language.llm import LanguageModel
+from cyclicxr.language.prompt import (
+    IGNORED,
+    PHRASES,
+    Batch,
+    Example,
+    collate,
+    drawing_prompt,
+    drawing_response,
+    example,
+    report_prompt,
+    report_response,
+)
+from cyclicxr.language.vocabulary import Vocabulary
+from cyclicxr.metrics.clinical import named_findings, score_findings, scored_findings
+from cyclicxr.metrics.report import score_reports
+from cyclicxr.tokens.vqgan import VQGAN
+from cyclicxr.training.corpus import Corpus
+from cyclicxr.training.llm_material import Material, gather
+from cyclicxr.training.loop import RunDirectory, run_loop
+from cyclicxr.training.optim import cosine, decayed, set_rate
+
+WHOLE_FILMS = 0.8  # [ours] progress after which reports are learned from all tokens of a film, as they will be written
+CLIP = 1.0  # [ours] largest norm of the gradient
+POOL = 16  # batches sorted by length together, so that little is padded
+WRITTEN = 200  # validation reports written at the end
+
+
+class LanguageTrainer:
+    """The language model's `Trainable`. Of n films, index i < n is the drawing of film i; each later run of n are reports.
+
+    Args:
+        model: is trained.
+        train: of the training split.
+        val: of the validation split.
+        seed: of the order of examples.
+    """
+
+    def __init__(self, model: LanguageModel, train: Material, val: Material, seed: int) -> None:
+        self.model, self.train, self.val, self.seed, self.cfg = model, train, val, seed, model.cfg
+        self.optimizer = torch.optim.AdamW(decayed(model, self.cfg.weight_decay), lr=self.cfg.learning_rate, betas=(0.9, 0.98), fused=True)
+        self.lengths = [len(model.vocabulary.field(report)) for report in train.reports]
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Each film drawn once and reported `report_repeats` times; every batch holds both, each sorted by length."""
+        n, repeats = len(self.train), self.cfg.report_repeats
+        size = max(1, self.cfg.batch // (1 + repeats))
+        generator = torch.Generator().manual_seed(self.seed * 1009 + epoch)
+        drawings = self._bucketed(range(n), size, generator)
+        reports = self._bucketed(range(n, n + repeats * n), repeats * size, generator)
+        return [drawn + reported for drawn, reported in zip(drawings, reports, strict=True)]
+
+    def step(self, indices: list[int], progress: float) -> dict[str, float]:
+        """One step on the sum of both directions' mean losses. Source: L_text + L_img, Eqs. (10), (11)."""
+        self.model.train()
+        share = self.cfg.film_share if progress < WHOLE_FILMS else 1.0
+        n = len(self.train)
+        drawings = self._batch([self._drawing(i) for i in indices if i < n])
+        reports = self._batch([self._report(i % n, share) for i in indices if i >= n])
+        with torch.autocast("cpu", torch.bfloat16):
+            drawing, report = self.model.loss(drawings), self.model.loss(reports)
+        set_rate(self.optimizer, self.cfg.learning_rate * cosine(progress, self.cfg.warmup))
+        self.optimizer.zero_grad()
+        (drawing + report).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        self.optimizer.step()
+        return {"loss": (drawing + report).item(), "report": report.item(), "drawing": drawing.item()}
+
+    def validate(self) -> dict[str, float]:
+        """Loss of a token of both directions on the validation split, with all hints and without, in nats."""
+        films = range(len(self.val))
+        return {
+            "report loss": self._mean_loss([validation_report(self.model, self.val, i) for i in films]),
+            "report loss without keywords": self._mean_loss([validation_report(self.model, self.val, i, hints=False) for i in films]),
+            "drawing loss": self._mean_loss([validation_drawing(self.model, self.val, i) for i in films]),
+            "drawing loss without report": self._mean_loss([validation_drawing(self.model, self.val, i, hints=False) for i in films]),
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _report(self, film: int, share: float) -> Example:
+        variant = int(torch.randint(len(self.train.codes), ()))
+        keywords = _kept(self.train.keywords[variant][film], self.cfg.keyword_dropout)
+        prompt = report_prompt(self.model.vocabulary, self.train.codes[variant, film].tolist(), keywords)
+        return example(prompt, report_response(self.model.vocabulary, self.train.reports[film], self.cfg.max_report_tokens), share)
+
+    def _drawing(self, film: int) -> Example:
+        said, patches = self.train.reports[film], _kept(self.train.keypatches[film], self.cfg.keyword_dropout)
+        if float(torch.rand(())) < self.cfg.guidance_dropout:
+            said, patches = "", []
+        prompt = drawing_prompt(self.model.vocabulary, said, patches, self.cfg.max_report_tokens)
+        return example(prompt, drawing_response(self.model.vocabulary, self.train.codes[0, film].tolist()))
+
+    def _batch(self, examples: Sequence[Example]) -> Batch:
+        return collate(examples, self.model.vocabulary.padding)
+
+    def _bucketed(self, examples: range, size: int, generator: torch.Generator) -> list[list[int]]:
+        order = torch.randperm(len(examples), generator=generator).tolist()
+        batches: list[list[int]] = []
+        for start in range(0, len(order), POOL * size):
+            pool = sorted((examples[i] for i in order[start : start + POOL * size]), key=lambda i: self.lengths[i % len(self.train)])
+            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+    @torch.no_grad()
+    def _mean_loss(self, examples: list[Example]) -> float:
+        self.model.eval()
+        total, tokens = 0.0, 0
+        for start in range(0, len(examples), self.cfg.batch):
+            batch = self._batch(examples[start : start + self.cfg.batch])
+            count = int((batch.labels != IGNORED).sum())
+            with torch.autocast("cpu", torch.bfloat16):
+                total += count * float(self.model.loss(batch))
+            tokens += count
+        return total / tokens
+
+
+def validation_report(model: LanguageModel, material: Material, film: int, *, hints: bool = True) -> Example:
+    """The report of a film as it will be asked for."""
+    prompt = report_prompt(model.vocabulary, material.codes[0, film].tolist(), material.keywords[0][film] if hints else ())
+    return example(prompt, report_response(model.vocabulary, material.reports[film], model.cfg.max_report_tokens))
+
+
+def validation_drawing(model: LanguageModel, material: Material, film: int, *, hints: bool = True) -> Example:
+    """The drawing of a report as it will be asked for; without hints nothing is said at all."""
+    said, patches = (material.reports[film], material.keypatches[film]) if hints else ("", [])
+    prompt = drawing_prompt(model.vocabulary, said, patches, model.cfg.max_report_tokens)
+    return example(prompt, drawing_response(model.vocabulary, material.codes[0, film].tolist()))
+
+
+def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
+    """Train the language model on the training split, write `llm/`, and record what it learned on the validation split.
+
+    Args:
+        corpus: all studies.
+        preset: numbers of every stage.
+        run: holds the matcher, the VQ-GAN and the codebooks.
+        resume: go on from the stage's checkpoint.
+    """
+    material = gather(corpus.split("train"), preset, run, preset.language.film_variants)
+    val = corpus.split("val")
+    val_material = gather(val, preset, run, 1)
+    torch.manual_seed(preset.seed)
+    model = new_model(material, preset.language, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
+    trainer = LanguageTrainer(model, material, val_material, preset.seed)
+    run_loop("llm", trainer, run, epochs=preset.language.epochs, seed=preset.seed, resume=resume)
+    model.save(run.model / "llm")
+    shipped = LanguageModel.load(run.model / "llm")
+    run.record("llm", {**trainer.validate(), **written_scores(shipped, val, val_material)})
+
+
+def new_model(
+    material: Material, cfg: LanguageConfig, codes: int, image_tokens: int, code_vectors: Float[Tensor, "codes c"] | None
+) -> LanguageModel:
+    """An untrained model with the vocabulary of the training reports and keywords."""
+    if cfg.pretrained:
+        vocabulary = Vocabulary.extend(cfg.pretrained, cfg.revision, codes)
+    else:
+        keywords = sorted({keyword for films in material.keywords for film in films for keyword in film})
+        vocabulary = Vocabulary.train([*material.reports, *keywords], cfg.vocabulary, codes, PHRASES)
+    return LanguageModel.build(vocabulary, cfg, image_tokens, code_vectors)
+
+
+def written_scores(model: LanguageModel, corpus: Corpus, material: Material) -> dict[str, float]:
+    """Scores of the reports that the model writes for the first films of a split: the wording, how many differ, the findings named."""
+    n = min(WRITTEN, len(corpus))
+    written = model.write(material.codes[0, :n], material.keywords[0][:n])
+    studies = corpus.studies[:n]
+    ids = [study.id for study in studies]
+    scores = score_reports({study.id: study.report for study in studies}, dict(zip(ids, written, strict=True)))
+    labels = [findings_of(study.mesh) for study in studies]
+    findings = score_findings(named_findings(written), labels) if scored_findings(labels) else {}
+    words = sum(len(text.split()) for text in written) / n
+    return {**scores, **findings, "words a report": words, "reports": float(n)}
+
+
+def _code_vectors(preset: Preset, run: RunDirectory) -> Tensor:
+    return VQGAN.load(run.model / "vqgan.safetensors", preset.vqgan).code_vectors()
+
+
+def _kept(hints: Sequence[Any], dropout: float) -> list[Any]:
+    return [hint for hint, chance in zip(hints, torch.rand(len(hints)).tolist(), strict=True) if chance >= dropout]

@@ -1,0 +1,95 @@
+"""Passes and choices, with numbers worked out by hand, and against Hugging Face's own forward pass."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclicxr.language.decoding import Cache, Session, greedy, guided, hidden_states, pick, repeats, sample
+
+
+def test_hidden_states_give_hugging_faces_logits(model):
+    ids = torch.randint(0, 300, (2, 11))
+    ours = model.model.get_output_embeddings()(hidden_states(model.model, ids, torch.arange(11).expand(2, 11)))
+    assert torch.allclose(ours, model.model(ids).logits, atol=1e-5)
+
+
+def test_the_cache_gives_what_the_whole_gives(model):
+    ids, positions = torch.randint(0, 300, (2, 7)), torch.arange(7).expand(2, 7)
+    whole = hidden_states(model.model, ids, positions)
+    cache = Cache(model.model, 2, 7)
+    parts = [hidden_states(model.model, ids[:, :4], positions[:, :4], None, cache)]
+    parts += [hidden_states(model.model, ids[:, i : i + 1], positions[:, i : i + 1], None, cache) for i in (4, 5, 6)]
+    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
+
+
+def test_padding_at_the_front_changes_nothing(model):
+    choices = torch.arange(50)
+    short, long = [5, 6, 7], [9, 8, 7, 6, 5, 4, 3]
+    both = Session(model.model, [short, long], 0, 2)
+    alone = Session(model.model, [short], 0, 2)
+    assert torch.allclose(both.logits(choices)[0], alone.logits(choices)[0], atol=1e-4)
+    both.add(torch.tensor([11, 12]))
+    alone.add(torch.tensor([11]))
+    assert torch.allclose(both.logits(choices)[0], alone.logits(choices)[0], atol=1e-4)
+
+
+def test_guidance_by_hand():
+    even = torch.tensor([[0.5, 0.5]]).log()
+    told = torch.tensor([[0.8, 0.2]]).log()
+    odds = guided(told, even, 2.0).softmax(dim=1)
+    assert torch.allclose(odds, torch.tensor([[16 / 17, 1 / 17]]))
+    assert torch.allclose(guided(told, even, 1.0).softmax(dim=1), told.exp())
+
+
+def test_guidance_does_not_see_a_constant_added_to_the_logits():
+    told, even = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]])
+    assert torch.allclose(guided(told + 7, even - 3, 2.0), guided(told, even, 2.0), atol=1e-5)
+
+
+@pytest.mark.parametrize(("chance", "place"), [(0.0, 0), (0.49, 0), (0.6, 1), (0.81, 2), (0.999, 2)])
+def test_pick_inverts_the_cumulative_distribution(chance, place):
+    logits = torch.tensor([[math.log(0.2), math.log(0.5), math.log(0.3)]])  # sorted: columns 1, 2, 0
+    assert pick(logits, torch.tensor([chance]), 1.0, 3).tolist() == [[1, 2, 0][place]]
+
+
+def test_top_k_and_temperature():
+    logits = torch.tensor([[0.2, 0.5, 0.3]]).log()
+    assert {int(pick(logits, torch.tensor([c]), 1.0, 2)) for c in (0.0, 0.3, 0.62, 0.63, 0.99)} == {1, 2}  # .5 / .8 = .625
+    assert pick(logits, torch.tensor([0.97]), 0.1, 3).tolist() == [1]  # .5^10 / (.5^10 + .3^10 + .2^10) = .994
+
+
+@given(written=st.lists(st.integers(0, 3), max_size=12), n=st.integers(2, 4))
+def test_no_run_occurs_twice_unless_it_was_there(written, n):
+    banned = repeats(written, n)
+    runs = [tuple(written[i : i + n]) for i in range(len(written) - n + 1)]
+    for i in range(4):
+        assert (tuple([*written, i][-n:]) in runs and len(written) >= n) == (i in banned)
+
+
+def test_repeats_by_hand():
+    assert repeats([1, 2, 3, 1, 2], 3) == [3]
+    assert repeats([1, 2, 3, 1, 2], 0) == []
+
+
+def test_greedy_chooses_among_the_choices_alone_and_stops_at_the_end(model):
+    choices = torch.tensor([3, 4, 5, 6])
+    written = greedy(model.model, [[1, 2], [7, 8, 9]], choices, end=6, padding=0, max_tokens=12, no_repeat=0)
+    assert all(set(row) <= {3, 4, 5} for row in written)
+    certain = greedy(model.model, [[1, 2]], torch.tensor([6]), end=6, padding=0, max_tokens=12, no_repeat=0)
+    assert certain == [[]]
+
+
+def test_a_sample_follows_from_its_chances(model):
+    chances = torch.rand(2, 5)
+    numbers = {"padding": 0, "guidance": 2.0, "temperature": 1.0, "top_k": 8}
+    choices = torch.arange(20, 40)
+    both = sample(model.model, [[1, 2], [3]], [4], choices, chances, **numbers)
+    alone = sample(model.model, [[3]], [4], choices, chances[1:], **numbers)
+    assert both.shape == (2, 5)
+    assert both[1].tolist() == alone[0].tolist()
+    assert set(both.flatten().tolist()) <= set(choices.tolist())

@@ -1,0 +1,130 @@
+"""The language model's training at toy width, on material made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from cyclicxr.checkpoint import load_state, save_state
+from cyclicxr.config import LanguageConfig
+from cyclicxr.language.prompt import report_prompt
+from cyclicxr.training.llm_material import Material
+from cyclicxr.training.train_llm import LanguageTrainer, new_model, validation_report
+
+TOY = LanguageConfig(
+    vocabulary=300,
+    width=32,
+    layers=2,
+    heads=2,
+    context=96,
+    dropout=0.1,
+    epochs=2,
+    batch=6,
+    learning_rate=5e-3,
+    film_variants=2,
+    max_report_tokens=24,
+)
+FINDINGS = ("effusion", "cardiomegaly", "granuloma", "nothing")
+CODES, TOKENS = 16, 9
+
+
+def material(n: int, seed: int) -> Material:
+    """The films of variant 0 are all one code, which the report names; the others are noise, so that only the keyword tells."""
+    generator = torch.Generator().manual_seed(seed)
+    which = torch.randint(len(FINDINGS), (n,), generator=generator).tolist()
+    codes = torch.randint(CODES, (4, n, TOKENS), generator=generator)
+    codes[0] = torch.tensor(which)[:, None]
+    hints = [[FINDINGS[i]] for i in which]
+    reports = [f"{FINDINGS[i]}{' seen' * (row % 3)}." for row, i in enumerate(which)]
+    return Material(codes, [hints] * 4, [[i] for i in which], reports)
+
+
+def trainer(cfg: LanguageConfig = TOY, n: int = 20) -> LanguageTrainer:
+    torch.manual_seed(0)
+    train, val = material(n, 0), material(6, 1)
+    return LanguageTrainer(new_model(train, cfg, CODES, TOKENS, torch.randn(CODES, 4)), train, val, seed=0)
+
+
+def test_an_epoch_draws_each_film_once_and_reports_it_twice():
+    batches = trainer().batches(0)
+    seen = sorted(index for batch in batches for index in batch)
+    assert seen == list(range(60))
+    assert all(len([i for i in batch if i >= 20]) == 2 * len([i for i in batch if i < 20]) for batch in batches if len(batch) == 6)
+    assert all({i < 20 for i in batch} == {True, False} for batch in batches)
+
+
+def test_batches_follow_from_seed_and_epoch_alone():
+    assert trainer().batches(1) == trainer().batches(1)
+    assert trainer().batches(0) != trainer().batches(1)
+
+
+def test_a_batch_holds_reports_of_like_length():
+    toy = trainer(n=90)
+    reports = [[i for i in batch if i >= 90] for batch in toy.batches(0)]
+    spread = [max(toy.lengths[i % 90] for i in rows) - min(toy.lengths[i % 90] for i in rows) for rows in reports]
+    assert sum(spread) / len(spread) < 0.5 * (max(toy.lengths) - min(toy.lengths))
+
+
+def test_a_run_taken_up_from_its_checkpoint_has_the_same_weights(tmp_path: Path):
+    whole, first, second = trainer(), trainer(), trainer()
+    batches = whole.batches(0)[:6]
+
+    def run(toy: LanguageTrainer, steps: range) -> None:
+        for step in steps:
+            torch.manual_seed(step)  # as the loop does
+            toy.step(batches[step], step / 6)
+
+    run(whole, range(6))
+    run(first, range(3))
+    save_state(tmp_path / "llm.safetensors", first.state())
+    torch.rand(5)
+    second.restore(load_state(tmp_path / "llm.safetensors"))
+    run(second, range(3, 6))
+    states = whole.model.state_dict(), second.model.state_dict()
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert not torch.equal(states[0]["model.gpt_neox.embed_in.weight"], first.model.state_dict()["model.gpt_neox.embed_in.weight"])
+
+
+def test_dropped_hints_are_a_share_of_all():
+    half = trainer(dataclasses.replace(TOY, keyword_dropout=0.5))
+    torch.manual_seed(0)
+    bare, hinted = (
+        len(report_prompt(half.model.vocabulary, half.train.codes[0, 0].tolist(), hints).ids) for hints in ([], half.train.keywords[0][0])
+    )
+    lengths = [half._report(0, 1.0).prompt for _ in range(200)]
+    assert set(lengths) == {bare, hinted}
+    assert 70 < lengths.count(bare) < 130
+
+
+def test_some_drawings_are_learned_without_a_report():
+    toy = trainer(dataclasses.replace(TOY, guidance_dropout=0.5, keyword_dropout=0.0))
+    torch.manual_seed(0)
+    lengths = [toy._drawing(0).prompt for _ in range(200)]
+    assert len(set(lengths)) == 2
+    assert 70 < lengths.count(min(lengths)) < 130
+
+
+def test_it_learns_to_name_the_keyword_and_to_draw_the_report():
+    toy = trainer(dataclasses.replace(TOY, width=64, dropout=0.0, keyword_dropout=0.0, learning_rate=3e-3, batch=24), n=60)
+    for epoch in range(14):
+        for batch in toy.batches(epoch):
+            toy.step(batch, 0.3)
+    losses = toy.validate()
+    assert losses["report loss"] < 0.5
+    assert losses["report loss"] < losses["report loss without keywords"]
+    assert losses["drawing loss"] < losses["drawing loss without report"]
+    toy.model.eval()
+    noise = torch.randint(CODES, (4, TOKENS))
+    written = toy.model.write(noise, [[finding] for finding in FINDINGS])
+    assert [finding in text for finding, text in zip(FINDINGS, written, strict=True)] == [True] * 4
+    drawn = toy.model.draw([f"{finding} seen." for finding in FINDINGS], [[i] for i in range(4)], seed=0)
+    assert float((drawn == torch.arange(4)[:, None]).float().mean()) > 0.8
+
+
+def test_validation_asks_as_will_be_asked():
+    toy = trainer()
+    asked = validation_report(toy.model, toy.val, 0)
+    prompt = report_prompt(toy.model.vocabulary, toy.val.codes[0, 0].tolist(), toy.val.keywords[0][0])
+    assert asked.ids[: asked.prompt] == prompt.ids
