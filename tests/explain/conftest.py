@@ -82,7 +82,7 @@ def make_patches() -> tuple[PatchRecord, ...]:
         shift = (70 * math.sin(1.7 * row + 0.6 * column), 60 * math.cos(0.9 * row - 1.3 * column))
         half = (70 + 40 * math.sin(index), 80 + 45 * math.cos(1.3 * index))
         x, y = anchor[0] + shift[0], anchor[1] + shift[1]
-        box = (max(x - half[0], 0.0), max(y - half[1], 0.0), min(x + half[0], WIDTH), min(y + half[1], HEIGHT))
+        box = (max(x - half[0], 0.0), max(y - half[1], 0.0), min(x + half[0], float(WIDTH)), min(y + half[1], float(HEIGHT)))
         records.append(PatchRecord(box, anchor, shift))
     return tuple(records)
 
@@ -141,7 +141,9 @@ def make_result(film: Image.Image) -> Result:
         at = start + len(text)
         sentences.append(SentenceRecord(text, start, at, tuple(patches[i].box for i in indices), consistency, flagged))
     return Result(
-        image=ImageRecord("films/ward 3/chest_0412.png", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", WIDTH, HEIGHT, "PA"),
+        image=ImageRecord(
+            "films/ward 3/chest_0412.png", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", WIDTH, HEIGHT, "PA"
+        ),
         model={"name": "openi-small", "revision": "2f6a1c9"},
         report=report,
         sentences=tuple(sentences),

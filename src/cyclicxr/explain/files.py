@@ -17,6 +17,7 @@ from cyclicxr.types import Result
 PAGE_SIDE = 1280  # pixels along the longer side of a film inside a page; larger films are made smaller
 THUMBNAIL_SIDE = 240
 THUMBNAILS = "thumbnails"
+DRAWN = ".drawn.png"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ResultPaths:
 
 
 def write_result(out_dir: Path, name: str, result: Result, film: Image.Image | None, synthetic: Image.Image | None) -> ResultPaths:
-    """Write `NAME.json`, `NAME.html` and, for a drawn film, `NAME.drawn.png` (`NAME.png` where the result is a drawing and nothing else).
+    """Write `NAME.json`, `NAME.html` and, for a drawn film, `NAME.drawn.png` (`NAME.png` where there is no other film).
 
     The JSON is written last: a folder that holds it holds the whole result.
 
@@ -37,25 +38,30 @@ def write_result(out_dir: Path, name: str, result: Result, film: Image.Image | N
         out_dir: made where it is missing.
         name: of the files, without a suffix.
         result: what to write; the path of its drawn film is filled in, relative to the JSON.
-        film: the original film in any mode, or None.
-        synthetic: the drawn film, or None.
+        film: the original film, mode "L", at any resolution of its aspect ratio; or None.
+        synthetic: the drawn film, mode "L"; or None.
 
     Returns:
         The paths written.
     """
     drawn_path = None
     if synthetic is not None:
-        drawn_path = out_dir / (f"{name}.drawn.png" if result.image else f"{name}.png")
+        drawn_path = out_dir / (f"{name}{DRAWN}" if film else f"{name}.png")
         _write_bytes(drawn_path, _png(synthetic))
         if result.synthetic is not None:
             result = replace(result, synthetic=replace(result.synthetic, path=drawn_path.name))
-    picture = film or (synthetic if result.image is None else None)
-    if picture is not None:
-        _write_bytes(out_dir / THUMBNAILS / f"{name}.jpg", _thumbnail(picture))
     html = page(result, _png(_within(film, PAGE_SIDE)) if film else None, _png(synthetic) if synthetic else None)
     _write_bytes(out_dir / f"{name}.html", html.encode("utf-8"))
     write_json(out_dir / f"{name}.json", result.to_json())
     return ResultPaths(out_dir / f"{name}.json", out_dir / f"{name}.html", drawn_path)
+
+
+def write_thumbnail(out_dir: Path, name: str, picture: Image.Image | None) -> None:
+    """Write the small picture that the index shows of a result, where there is one."""
+    if picture is not None:
+        buffer = io.BytesIO()
+        _within(picture, THUMBNAIL_SIDE).save(buffer, "JPEG", quality=82)
+        _write_bytes(out_dir / THUMBNAILS / f"{name}.jpg", buffer.getvalue())
 
 
 def write_index(out_dir: Path) -> Path:
@@ -82,21 +88,17 @@ def _entries(out_dir: Path) -> Iterator[IndexEntry]:
 
 
 def _within(film: Image.Image, side: int) -> Image.Image:
-    """The film in 8-bit grey, no side longer than `side`."""
-    grey = film.convert("L")
-    grey.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return grey
+    """A copy of the film, no side longer than `side`."""
+    small = film.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
 
 
 def _png(image: Image.Image) -> bytes:
+    if image.mode != "L":
+        raise ValueError(f"a film is shown in 8-bit grey, mode 'L', not '{image.mode}'")  # Pillow would cut 16 bits off at 255
     buffer = io.BytesIO()
-    image.convert("L").save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _thumbnail(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    _within(image, THUMBNAIL_SIDE).save(buffer, "JPEG", quality=82)
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

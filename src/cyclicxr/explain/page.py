@@ -20,7 +20,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One row of the index. `page` and `thumbnail` are relative to it ("" for no picture); `flags` counts sentences the film does not support."""
+    """One result of the index. `page` and `thumbnail` are relative to it ("" for no picture); `flags` counts flagged sentences."""
 
     name: str
     page: str
@@ -40,23 +40,27 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
     Returns:
         HTML.
     """
-    film = _data_uri(film_png) if film_png and result.image else ""
+    film = _data_uri(film_png) if film_png else ""
     drawn = _data_uri(synthetic_png) if synthetic_png else ""
     view = view_of(result)
     script = _asset("page.js")
-    return _environment().get_template("page.html.j2").render(
-        result=result,
-        view=view,
-        hinted={keyword.mark for keyword in view.keywords},
-        measured=any(line.consistency is not None for line in view.lines),
-        title=_title(result),
-        ratio=round(view.drawing.width / view.drawing.height, 4),
-        film=film,
-        drawn=drawn,
-        stage=film or ("" if result.image else drawn),
-        css=_asset("page.css"),
-        script=script,
-        script_hash=_hash(script),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            result=result,
+            view=view,
+            hinted={keyword.mark for keyword in view.keywords},
+            measured=any(line.consistency is not None for line in view.lines),
+            title=_title(result, bool(film)),
+            ratio=round(view.drawing.width / view.drawing.height, 4),
+            film=film,
+            drawn=drawn,
+            stage=film or drawn,
+            css=_asset("page.css"),
+            script=script,
+            script_hash=_hash(script),
+        )
     )
 
 
@@ -65,10 +69,10 @@ def index_page(entries: Sequence[IndexEntry]) -> str:
     return _environment().get_template("index.html.j2").render(entries=entries, css=_asset("page.css"), notice=NOTICE)
 
 
-def _title(result: Result) -> str:
-    if result.image is None:
+def _title(result: Result, has_film: bool) -> str:
+    if not has_film:
         return "Drawn from text"
-    return PurePath(result.image.path).name or "Chest X-ray"
+    return PurePath(result.image.path).name if result.image and result.image.path else "Chest X-ray"
 
 
 def _data_uri(png: bytes) -> str:
@@ -81,7 +85,7 @@ def _hash(script: Markup) -> str:
 
 @cache
 def _asset(name: str) -> Markup:
-    return Markup((_HERE / name).read_text(encoding="utf-8"))  # noqa: S704 (our own file)
+    return Markup((_HERE / name).read_text(encoding="utf-8"))
 
 
 @cache
