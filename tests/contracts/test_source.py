@@ -24,6 +24,14 @@ TEXTS = sorted(
     if path.suffix in {".py", ".md", ".json", ".html", ".j2", ".css", ".js", ".txt", ".toml", ""} and path.is_file()
 ) + sorted(path for path in ROOT.iterdir() if path.suffix in {".md", ".toml", ".txt", ".cff"} or path.name in {"Makefile", "LICENSE"})
 
+PROMISED = {
+    method.name
+    for path in SOURCE
+    for node in ast.parse(path.read_text(encoding="utf-8")).body
+    if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Protocol" for base in node.bases)
+    for method in node.body
+    if isinstance(method, ast.FunctionDef) and ast.get_docstring(method)
+}
 MOST_LINES = 450
 FORBIDDEN = {
     "torchvision",
@@ -68,12 +76,13 @@ def silenced_errors(text: str) -> list[str]:
 def empty_docstrings(text: str) -> list[str]:
     """The module and its public functions, classes and methods that have no docstring, or one that only repeats the name.
 
-    A method of one statement, without a docstring, may speak by its name.
+    Without a docstring may be a method of one statement, which speaks by its name, and one that a protocol of the package documents.
     """
     tree = ast.parse(text)
     found = [] if says_something(ast.get_docstring(tree), "") else ["module"]
-    short = {name for name, node in public(tree) if "." in name and len(node.body) == 1}
-    return found + [name for name, node in public(tree) if name not in short and not says_something(ast.get_docstring(node), name)]
+    silent = [(name, node) for name, node in public(tree) if not says_something(ast.get_docstring(node), name)]
+    excused = {name for name, node in silent if "." in name and (len(node.body) == 1 or node.name in PROMISED)}
+    return found + [name for name, _ in silent if name not in excused]
 
 
 def public(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
