@@ -41,9 +41,11 @@ def results(tmp_path, write):
         "report-to-CXR": {"R@10": number(0.06), "chance@10": number(0.03)},
     }
     about = {"model": {"name": "toy"}, "split": "test", "n": 9, "seconds": {"report": 61.2}, "protocol": ["raw references"]}
+    metrics = {"about": about, "report": report, "retrieval": retrieval}
+    learned = {"stages": {"match": {"R@10": 0.08}}, "seconds": {"match": 120}}
     stored = {
-        "evaluate": {"command": "python benchmarks/evaluate_openi.py T", "machine": MACHINE, "metrics": {"about": about, "report": report, "retrieval": retrieval}},
-        "training": {"command": "python benchmarks/training_record.py R", "machine": MACHINE, "stages": {"match": {"R@10": 0.08}}, "seconds": {"match": 120}},
+        "evaluate": {"command": "python benchmarks/evaluate_openi.py T", "machine": MACHINE, "metrics": metrics},
+        "training": {"command": "python benchmarks/training_record.py R", "machine": MACHINE, **learned},
         "report_speed": {
             "command": "python benchmarks/report_speed.py", "machine": MACHINE, "load_seconds": 1.0, "yardstick_seconds": 0.5,
             "seconds": {"report": {"median": 1.5, "slowest": 2.0, "times": 5}}, "ratio": {"report": 3.0},

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from cyclicxr.checkpoint import read_json, write_atomically, write_json
 from cyclicxr.data.openi import findings_of
-from cyclicxr.data.reports import without_marks
 from cyclicxr.evaluate.baselines import derangement
 from cyclicxr.evaluate.system import Case, Evaluated, Table, over_films
 from cyclicxr.metrics.clinical import MIN_FILMS, NORMAL, area_under_curve
@@ -86,7 +85,7 @@ def draw_all(model: Evaluated, case: Case, folder: Path) -> UInt8[Tensor, "n s s
     for start in range(0, len(studies), BATCH):
         batch = slice(start, start + BATCH)
         if not all(path.exists() for path in paths[batch]):
-            texts = [without_marks(study.report) or study.report for study in studies[batch]]
+            texts = [study.report for study in studies[batch]]
             _save(model.draw_films(texts, seed=case.seed + start), paths[batch])
         drawn += [torch.from_numpy(np.array(Image.open(path))) for path in paths[batch]]
         case.progress("drawing films", len(drawn), len(studies))
@@ -117,7 +116,9 @@ def _by_finding(classifier: FilmClassifier, vectors: dict[str, Float[Tensor, "n 
     """Finding (and "mean") -> system -> AUC, over the labelled studies; empty where no finding is on `MIN_FILMS` films."""
     labels = [findings_of(study.mesh) for study in studies]
     rows = [i for i, shown in enumerate(labels) if shown]
-    shown = np.array([[finding in labels[i] for finding in classifier.findings] for i in rows]).reshape(len(rows), -1)
+    if not rows:
+        return {}
+    shown = np.array([[finding in labels[i] for finding in classifier.findings] for i in rows])  # (n, f)
     enough = (shown.sum(0) >= MIN_FILMS) & ((~shown).sum(0) >= MIN_FILMS)
     kept = [j for j, finding in enumerate(classifier.findings) if enough[j] and finding != NORMAL]
     if not kept:

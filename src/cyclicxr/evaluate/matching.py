@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cyclicxr.data.reports import without_marks
 from cyclicxr.evaluate.system import Case, Table, similarities
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.interval import measure, single
@@ -12,17 +11,17 @@ from cyclicxr.metrics.retrieval import KS, TO_FILM, TO_REPORT, rank_metrics, ret
 def score_matching(matcher: AdaMatch, case: Case) -> Table:
     """Direction -> R@K, chance, median rank, pool; films ranked by text-to-image similarity, reports by image-to-text (Eqs. 5-6).
 
-    A text is the report as the matcher reads it, without marks of removed words; identical ones are one candidate.
+    A text is the report as the studies table is read, without marks of removed words; identical ones are one candidate.
 
     Source: Tables 3 and 4.
     """
-    texts = [without_marks(report) or report for report in case.cases.reports]
+    texts = case.cases.reports
     distinct = list(dict.fromkeys(texts))
     column = [distinct.index(text) for text in texts]
     to_text, to_film = (side[:, column] for side in similarities(matcher, case.cases.pixels, distinct))
     ranks = {TO_REPORT: retrieval_ranks(to_text, texts)[TO_REPORT], TO_FILM: retrieval_ranks(to_film, texts)[TO_FILM]}
     chance = retrieval_chance(texts)
-    pool = {TO_REPORT: len(distinct), TO_FILM: len(texts)}
+    pool = {TO_REPORT: float(len(distinct)), TO_FILM: float(len(texts))}
     table: Table = {}
     for direction, rank in ranks.items():
         queries = len(rank)

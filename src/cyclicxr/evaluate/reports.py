@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pyarrow import parquet
 from torch import Tensor
 
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.data.openi import findings_of
+from cyclicxr.data.reports import report_text, without_marks
 from cyclicxr.evaluate.baselines import best_constant, derangement, nearest
 from cyclicxr.evaluate.system import Case, Evaluated, Table, mean_patch, over_films
 from cyclicxr.metrics.clinical import finding_statistics, named_findings, scored_findings
@@ -24,8 +27,10 @@ BATCH = 16  # films written for at once, and lines of the file of hypotheses at 
 OURS = "this model"
 
 
-def score_written_reports(model: Evaluated, case: Case, out: Path) -> Table:
-    """System -> metric -> number, over the films of the split: the model, the same reports for other films, and the baselines.
+def score_written_reports(model: Evaluated, case: Case, out: Path) -> dict[str, Table]:
+    """Tables "report" (references as they stand) and "report, without marks": system -> metric -> number, over the films of the split.
+
+    Systems: the model, the same reports given to other films, and the baselines.
 
     Args:
         model: writes the reports.
@@ -35,18 +40,33 @@ def score_written_reports(model: Evaluated, case: Case, out: Path) -> Table:
     Raises:
         InputError: `out` holds the reports of another model or split.
     """
-    references = case.cases.reports
+    studies = case.cases.studies
+    references = [case.raw[study.id] for study in studies]
     systems = {OURS: write_all(model, case, out / "reports.jsonl")}
-    systems["this model, films shuffled"] = [systems[OURS][i] for i in derangement(len(references), case.seed)]
+    systems["this model, films shuffled"] = [systems[OURS][i] for i in derangement(len(studies), case.seed)]
     systems |= baseline_reports(model, case)
-    labels = [findings_of(study.mesh) for study in case.cases.studies]
+    labels = [findings_of(study.mesh) for study in studies]
     with open_meteor() as meteor:
         table = {name: _scores(references, written, case.seed, meteor) for name, written in systems.items()}
+        unmarked = {name: [without_marks(text) for text in written] for name, written in systems.items()}
+        clean = {name: _scores(case.cases.reports, written, case.seed, meteor) for name, written in unmarked.items()}
     if scored_findings(labels):
         for name, written in systems.items():
             table[name] |= _clinical(written, labels, case.seed)
         table["the true report (ceiling of the finding reader)"] = _clinical(references, labels, case.seed)
-    return table
+    return {"report": table, "report, without marks": clean}
+
+
+def raw_reports(table: Path) -> dict[str, str]:
+    """Study id -> report as it stands in the table, marks of removed words and all; the field scores against these."""
+    if table.suffix.lower() in {".parquet", ".pq"}:
+        rows = parquet.read_table(table).to_pylist()
+    else:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    return {
+        str(row["id"]).strip(): row.get("report") or report_text(row.get("findings") or "", row.get("impression") or "") for row in rows
+    }
 
 
 def write_all(model: Evaluated, case: Case, path: Path) -> list[str]:
@@ -61,7 +81,9 @@ def write_all(model: Evaluated, case: Case, path: Path) -> list[str]:
     for start in range(0, len(missing), BATCH):
         rows = missing[start : start + BATCH]
         texts = model.write_reports(pixels[rows])
-        lines = [{"id": studies[i].id, "hypothesis": text, "reference": studies[i].report} for i, text in zip(rows, texts, strict=True)]
+        lines = [
+            {"id": studies[i].id, "hypothesis": text, "reference": case.raw[studies[i].id]} for i, text in zip(rows, texts, strict=True)
+        ]
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         done |= {str(line["id"]): str(line["hypothesis"]) for line in lines}
@@ -74,8 +96,9 @@ def baseline_reports(model: Evaluated, case: Case) -> dict[str, list[str]]:
     train, films = case.train, case.cases.pixels
     if train is None:
         return {}
-    reports = train.reports
-    written = {"always-normal (best constant of train)": [best_constant(reports, case.seed)] * len(films)}
+    reports = [case.raw[study.id] for study in train.studies]
+    constant = best_constant([*reports, *train.reports], reports, case.seed)
+    written = {"always-normal (best constant of train)": [constant] * len(films)}
     spaces: dict[str, Callable[[Tensor], Tensor]] = {"classifier": model.classifier.features} if model.classifier else {}
     for name, network in (spaces | {"AdaMatch": mean_patch(model.matcher)}).items():
         told = partial(case.progress, f"features of training films ({name})")

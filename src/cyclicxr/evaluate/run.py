@@ -11,7 +11,7 @@ from typing import Any
 from cyclicxr.checkpoint import write_atomically, write_json
 from cyclicxr.evaluate.drawing import score_drawn_films
 from cyclicxr.evaluate.matching import score_matching
-from cyclicxr.evaluate.reports import score_written_reports
+from cyclicxr.evaluate.reports import raw_reports, score_written_reports
 from cyclicxr.evaluate.system import Case, Evaluated, Table
 from cyclicxr.evaluate.tables import html_page, markdown_page
 from cyclicxr.match.adamatch import AdaMatch
@@ -25,9 +25,10 @@ TASKS = ("report", "draw", "retrieval")
 
 _PROTOCOL = {
     "report": (
-        "Reports: findings and impression, references as they are given (OpenI's XXXX stay in), one reference a film; tokens: {tokenizer}. "
-        "BLEU, ROUGE-L, CIDEr and METEOR as pycocoevalcap defines them. 'Films shuffled' are the same reports given to other films: what "
-        "a model that does not look would score. Finding scores: findings that the text affirms against the labels of the film."
+        "Reports: findings and impression, one reference a film, as it is given (OpenI's XXXX stay in, as the field does; 'without "
+        "marks' is the same with them removed from both sides); tokens: {tokenizer}; BLEU, ROUGE-L, CIDEr and METEOR as pycocoevalcap "
+        "defines them. 'Films shuffled' are the same reports given to other films: what a model that does not look would score. Finding "
+        "scores: findings that the text affirms against the labels of the film."
     ),
     "draw": (
         "Drawing: one film for each true report. FID on the pooled features of our own film classifier (8-bit films, float64, as many "
@@ -74,7 +75,7 @@ def evaluate(
     unknown = sorted(set(tasks) - set(TASKS))
     if unknown or not tasks:
         raise InputError(f"task '{', '.join(unknown)}' is unknown; there are {', '.join(TASKS)}")
-    case = Case(load_corpus(studies, model.preset.encoder.size, out / "cache"), split, seed, progress)
+    case = Case(load_corpus(studies, model.preset.encoder.size, out / "cache"), raw_reports(studies), split, seed, progress)
     protocol = [NOTICE, "Brackets hold 95 % bootstrap intervals over films."]
     protocol += [_PROTOCOL[task].format(tokenizer=tokenizer_name()) for task in TASKS if task in tasks]
     about: dict[str, Any] = {"model": dict(model.info), "split": split, "n": len(case.cases), "seed": seed}
@@ -94,7 +95,7 @@ def evaluate(
 
 def _run(task: str, model: Evaluated, case: Case, out: Path, compare: Mapping[str, AdaMatch]) -> dict[str, Table]:
     if task == "report":
-        return {"report": score_written_reports(model, case, out)}
+        return score_written_reports(model, case, out)
     if task == "draw":
         return score_drawn_films(model, case, out)
     others = {f"retrieval, {name}": score_matching(other, case) for name, other in compare.items()}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ _SCORED_FILMS, _SCORED_TEXTS = 8, 32  # of one block of similarities: some 40 MB
 Table = dict[str, dict[str, Measure]]  # row (system, direction) -> metric -> number
 
 
+@runtime_checkable
 class Evaluated(Protocol):
     """The parts of `cycle.Model` that are evaluated; films are uint8 (b, s, s), bone bright."""
 
@@ -47,13 +48,15 @@ class Case:
     """What one evaluation is over.
 
     Args:
-        corpus: all splits of the studies table.
+        corpus: all splits of the studies table; its reports are without marks of removed words.
+        raw: study id -> report as it stands in the table.
         split: the one that is evaluated.
         seed: of everything random.
         progress: told what is being done, and how much of it.
     """
 
     corpus: Corpus
+    raw: Mapping[str, str]
     split: str
     seed: int
     progress: Callable[[str, int, int], None]
@@ -93,7 +96,7 @@ def similarities(matcher: AdaMatch, pixels: UInt8[Tensor, "n h w"], texts: Seque
     to_text, to_film = torch.empty(len(pixels), len(texts)), torch.empty(len(pixels), len(texts))
     for start in range(0, len(texts), _SCORED_TEXTS):
         words = matcher.encode_texts(list(texts[start : start + _SCORED_TEXTS]))
-        longest = int(words.mask.sum(1).max()) + 2  # real tokens, and the specials around them
+        longest = int(words.mask.any(0).nonzero().max()) + 1  # what is behind is padding for all
         features, mask = words.features[:, :longest].float(), words.mask[:, :longest]
         for film in range(0, len(pixels), _SCORED_FILMS):
             block = slice(film, film + _SCORED_FILMS), slice(start, start + _SCORED_TEXTS)

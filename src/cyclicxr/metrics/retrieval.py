@@ -35,7 +35,7 @@ def score_retrieval(similarity: Float[np.ndarray, "films texts"], groups: Sequen
     """
     ranks = retrieval_ranks(similarity, groups)
     chance = retrieval_chance(groups)
-    films, texts = len(groups), len(set(groups))
+    films, texts = float(len(groups)), float(len(set(groups)))
     size = {TO_REPORT: (texts, films), TO_FILM: (films, texts)}
     return {
         direction: {name: float(value[0]) for name, value in rank_metrics(rank, np.ones((1, len(rank)))).items()}
