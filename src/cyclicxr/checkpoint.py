@@ -21,8 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cyclicxr.config import Preset, from_json
 from cyclicxr.types import InputError
 
+CONFIG = "config.json"
 _LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "spacy", "pillow")
 
 
@@ -100,6 +102,20 @@ def load_state(path: Path) -> dict[str, Any]:
     state = _unflatten(json.loads(metadata["tree"]), tensors)
     assert isinstance(state, dict)
     return state
+
+
+def write_preset(directory: Path, preset: Preset) -> None:
+    """Write `config.json` of a model directory."""
+    write_json(directory / CONFIG, preset.to_json())
+
+
+def read_preset(directory: Path) -> Preset:
+    """The preset of a model directory.
+
+    Raises:
+        InputError: `config.json` is missing, or does not fit this version.
+    """
+    return from_json(Preset, read_json(directory / CONFIG))
 
 
 def provenance(inputs: Mapping[str, Path], seed: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, write_json
+from cyclicxr.checkpoint import load_tensors, read_json, read_preset, save_tensors, write_json
 from cyclicxr.config import EncoderConfig
 from cyclicxr.patches.encoder import ImageEncoder, StagePatches
 
@@ -57,13 +57,13 @@ class FilmClassifier(nn.Module):
         write_json(directory / FINDINGS, list(self.findings))
 
     @classmethod
-    def load(cls, directory: Path, config: EncoderConfig) -> FilmClassifier:
-        """Read what `save` wrote, ready for inference.
+    def load(cls, directory: Path) -> FilmClassifier:
+        """Read what `save` wrote into a model directory, ready for inference.
 
         Raises:
             InputError: a file is missing or broken.
         """
-        classifier = cls(config, read_json(directory / FINDINGS))
+        classifier = cls(read_preset(directory).encoder, read_json(directory / FINDINGS))
         classifier.load_state_dict(load_tensors(directory / CLASSIFIER))
         return classifier.eval().requires_grad_(False)
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 60.0
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What a stage gives the loop."""
 

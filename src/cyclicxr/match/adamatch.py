@@ -1,0 +1,133 @@
+"""AdaMatch (section 3.1): adaptive patches and words in one space, their similarity, and the model's two files. Knows no codebook, no prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from cyclicxr.checkpoint import load_tensors, read_preset, save_tensors
+from cyclicxr.config import EncoderConfig, MatchConfig, WordsConfig
+from cyclicxr.patches.encoder import ImageEncoder
+from cyclicxr.words.encoder import TextEncoder, TokenBatch, build_bert, load_architecture, save_architecture, tokenize
+
+WEIGHTS, TOKENIZER = "match.safetensors", "text_tokenizer"
+MIN_TEMPERATURE = 0.01  # [CLIP] the logit scale is clamped to at most 100
+
+
+@dataclass(frozen=True)
+class FilmPatches:
+    """Adaptive patches of b films in the shared space.
+
+    Args:
+        features: (b, n, d) of unit length.
+        boxes: (b, n, 4) corners in [0, 1].
+        anchors: (n, 2) centres of the fixed patches.
+        shifts: (b, n, 2) from the fixed centre to the adaptive patch's.
+    """
+
+    features: Float[Tensor, "b n d"]
+    boxes: Float[Tensor, "b n 4"]
+    anchors: Float[Tensor, "n 2"]
+    shifts: Float[Tensor, "b n 2"]
+
+
+@dataclass(frozen=True)
+class TextWords:
+    """Tokens of c reports in the shared space.
+
+    Args:
+        features: (c, k, d) of unit length.
+        mask: (c, k) True for real tokens.
+        spans: characters of each token in its report; (0, 0) where masked.
+    """
+
+    features: Float[Tensor, "c k d"]
+    mask: Bool[Tensor, "c k"]
+    spans: list[list[tuple[int, int]]]
+
+
+class AdaMatch(nn.Module):
+    """Image encoder, text encoder, and the learned temperature between them.
+
+    Args:
+        encoder: config of the image encoder.
+        words: config of the text encoder.
+        match: width, stage and temperature.
+        bert: the BERT.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(
+        self, encoder: EncoderConfig, words: WordsConfig, match: MatchConfig, bert: nn.Module, tokenizer: PreTrainedTokenizerFast
+    ) -> None:
+        super().__init__()
+        self.stage, self.max_tokens, self.tokenizer = match.stage, words.max_tokens, tokenizer
+        self.image = ImageEncoder(encoder)
+        self.project = nn.Linear(encoder.widths[match.stage - 1], match.width)
+        self.text = TextEncoder(bert, match.width)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(match.temperature)))
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """tau, at least 0.01."""
+        return self.log_temperature.exp().clamp(min=MIN_TEMPERATURE)
+
+    def tokens(self, reports: Sequence[str]) -> TokenBatch:
+        """Tokenize reports.
+
+        Raises:
+            InputError: one of them has no words.
+        """
+        return tokenize(self.tokenizer, reports, self.max_tokens)
+
+    def encode_films(self, pixels: Float[Tensor, "b 1 h w"]) -> FilmPatches:
+        """Films in [0, 1] -> their adaptive patches."""
+        found = self.image(pixels)[self.stage - 1]
+        features = functional.normalize(self.project(found.features).float(), dim=-1)
+        middle = (found.boxes[..., :2] + found.boxes[..., 2:]) / 2
+        return FilmPatches(features, found.boxes, found.anchors, middle - found.anchors)
+
+    def encode_tokens(self, tokens: TokenBatch) -> TextWords:
+        """Tokens -> words."""
+        features = functional.normalize(self.text(tokens.ids, tokens.attention).float(), dim=-1)
+        return TextWords(features, tokens.mask, tokens.spans)
+
+    def encode_texts(self, reports: Sequence[str]) -> TextWords:
+        """Reports -> words.
+
+        Raises:
+            InputError: one of them has no words.
+        """
+        return self.encode_tokens(self.tokens(reports))
+
+    def save(self, directory: Path) -> None:
+        """Write weights (float16), tokenizer and the BERT's shape."""
+        save_tensors(directory / WEIGHTS, self.state_dict(), half=True)
+        self.tokenizer.save_pretrained(directory / TOKENIZER)
+        save_architecture(self.text.bert, directory / TOKENIZER)
+
+    @classmethod
+    def load(cls, directory: Path) -> AdaMatch:
+        """Read what `save` wrote into a model directory, ready for inference.
+
+        Raises:
+            InputError: a file is missing or broken.
+        """
+        preset, weights = read_preset(directory), load_tensors(directory / WEIGHTS)
+        tokenizer = AutoTokenizer.from_pretrained(directory / TOKENIZER)
+        model = cls(preset.encoder, preset.words, preset.match, load_architecture(directory / TOKENIZER), tokenizer)
+        model.load_state_dict(weights)
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def build(cls, encoder: EncoderConfig, words: WordsConfig, match: MatchConfig, tokenizer: PreTrainedTokenizerFast) -> AdaMatch:
+        """A model to be trained."""
+        return cls(encoder, words, match, build_bert(words, len(tokenizer)), tokenizer)

@@ -1,0 +1,123 @@
+"""Stage `classifier`: the image encoder learns the MeSH findings (the paper's classification pre-training, 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn import functional
+
+from cyclicxr.config import Preset
+from cyclicxr.data.openi import FINDINGS, findings_of
+from cyclicxr.patches.classifier import FilmClassifier
+from cyclicxr.training.augment import augment
+from cyclicxr.training.corpus import Corpus
+from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.optim import cosine, decayed, set_rate
+from cyclicxr.types import InputError, Study
+
+MIN_VALIDATION = 5  # a finding shown by fewer validation films has no AUC worth printing
+
+
+def labels(studies: Sequence[Study], findings: Sequence[str]) -> Float[Tensor, "n f"]:
+    """1 where a study's annotations show the finding."""
+    shown = [findings_of(study.mesh) for study in studies]
+    return torch.tensor([[float(finding in found) for finding in findings] for found in shown])
+
+
+def learnable(corpus: Corpus, min_films: int) -> list[str]:
+    """Findings that enough films show.
+
+    Raises:
+        InputError: none does (a table without a `mesh` column).
+    """
+    counts = labels(corpus.studies, FINDINGS).sum(dim=0).tolist()
+    found = [finding for finding, count in zip(FINDINGS, counts, strict=True) if count >= min_films]
+    if not found:
+        raise InputError(f"studies table: no finding of the `mesh` column is on {min_films} training films; add annotations or lower classifier.min_films")
+    return found
+
+
+def auc(scores: Float[Tensor, "n f"], truth: Float[Tensor, "n f"], findings: Sequence[str]) -> dict[str, float]:
+    """Area under the ROC curve by finding, and their mean, over findings with both kinds of film."""
+    enough = [(i, f) for i, f in enumerate(findings) if MIN_VALIDATION <= truth[:, i].sum() <= len(truth) - MIN_VALIDATION]
+    found = {finding: float(roc_auc_score(truth[:, i].numpy(), scores[:, i].numpy())) for i, finding in enough}
+    return {**({"mean": sum(found.values()) / len(found)} if found else {}), **found}
+
+
+class ClassifierTraining:
+    """Binary cross-entropy over the findings, AdamW, bf16 where it is safe; keeps a running average of the weights."""
+
+    def __init__(self, train: Corpus, val: Corpus, preset: Preset, findings: Sequence[str]) -> None:
+        self.train, self.val, self.preset = train, val, preset
+        self.config = preset.classifier
+        self.model = FilmClassifier(preset.encoder, findings, self.config.dropout).to(memory_format=torch.channels_last)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
+        )
+        self.optimizer = torch.optim.AdamW(decayed(self.model, self.config.weight_decay), lr=self.config.learning_rate)
+        self.truth = labels(train.studies, findings)
+        self.val_truth = labels(val.studies, findings)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Shuffled."""
+        return shuffled_batches(len(self.train), self.config.batch, self.preset.seed, epoch)
+
+    def step(self, indices: list[int], progress: float) -> dict[str, float]:
+        """One step of AdamW."""
+        rate = self.config.learning_rate * cosine(progress, self.config.warmup)
+        set_rate(self.optimizer, rate)
+        self.model.train()
+        pixels = augment(self.train.films(indices))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.model(pixels)
+        loss = functional.binary_cross_entropy_with_logits(logits.float(), self.truth[indices])
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        return {"loss": float(loss.detach()), "rate": rate, "gradient norm": float(norm)}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """AUC by finding on the validation films."""
+        model = self.average.eval()
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = torch.cat([model(self.val.films(rows)).float() for rows in in_order(len(self.val), 64)])
+        loss = functional.binary_cross_entropy_with_logits(scores, self.val_truth)
+        return {"loss": float(loss), **{f"AUC {name}": value for name, value in auc(scores, self.val_truth, self.model.findings).items()}}
+
+    def state(self) -> dict[str, Any]:
+        """Model, average, optimiser."""
+        return {"model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def in_order(n: int, batch: int) -> list[list[int]]:
+    """0..n-1 in batches."""
+    return [list(range(i, min(i + batch, n))) for i in range(0, n, batch)]
+
+
+def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
+    """Train the classifier and write it into the model directory.
+
+    Raises:
+        InputError: no split `train` or `val`, or no annotated finding.
+    """
+    films, val = corpus.split("train"), corpus.split("val")
+    torch.manual_seed(preset.seed)
+    training = ClassifierTraining(films, val, preset, learnable(films, preset.classifier.min_films))
+    run_loop("classifier", training, run, epochs=preset.classifier.epochs, seed=preset.seed, resume=resume)
+    numbers = training.validate()
+    training.average.module.save(run.model)
+    run.record("classifier", {**numbers, "findings": list(training.model.findings), "seconds": seconds_spent(run, "classifier")})

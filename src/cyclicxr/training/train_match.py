@@ -1,0 +1,115 @@
+"""Stage `match`: AdaMatch learns which patches and words belong together (section 3.1, 4.1), with LAMB and a cosine schedule."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cyclicxr.config import Preset
+from cyclicxr.data.reports import without_marks
+from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.loss import adamatch_loss
+from cyclicxr.match.maxsim import maxsim
+from cyclicxr.metrics.retrieval import score_retrieval
+from cyclicxr.patches.classifier import FilmClassifier
+from cyclicxr.training.augment import augment
+from cyclicxr.training.corpus import Corpus
+from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.optim import Lamb, cosine, decayed, set_rate
+from cyclicxr.training.train_classifier import in_order
+from cyclicxr.words.encoder import build_tokenizer
+
+log = logging.getLogger(__name__)
+
+
+def groups_of(reports: Sequence[str]) -> Int[Tensor, " n"]:
+    """A number for each distinct report, ignoring case."""
+    numbers: dict[str, int] = {}
+    return torch.tensor([numbers.setdefault(report.lower(), len(numbers)) for report in reports])
+
+
+@torch.no_grad()
+def similarities(model: AdaMatch, corpus: Corpus, batch: int = 64) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n n"]]:
+    """Every film to every report of a corpus, image to text and text to image."""
+    with torch.autocast("cpu", torch.bfloat16):
+        patches = torch.cat([model.encode_films(corpus.films(rows)).features for rows in in_order(len(corpus), batch)])
+        words = model.encode_texts([without_marks(report) for report in corpus.reports])
+    return maxsim(patches, words.features, words.mask)
+
+
+class MatchTraining:
+    """Both contrastive losses over a batch of pairs; logs how far the patches moved and how many died."""
+
+    def __init__(self, train: Corpus, val: Corpus, preset: Preset, classifier: FilmClassifier) -> None:
+        self.train, self.val, self.preset, self.config = train, val, preset, preset.match
+        self.reports = [without_marks(report) for report in train.reports]
+        tokenizer = build_tokenizer(preset.words, self.reports)
+        self.model = AdaMatch.build(preset.encoder, preset.words, preset.match, tokenizer).to(memory_format=torch.channels_last)
+        self.model.image.load_state_dict(classifier.encoder.state_dict())
+        self.optimizer = Lamb(decayed(self.model, self.config.weight_decay), lr=self.config.learning_rate)
+        self.groups = groups_of(self.reports) if self.config.group_identical else torch.arange(len(train))
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Shuffled."""
+        return shuffled_batches(len(self.train), self.config.batch, self.preset.seed, epoch)
+
+    def step(self, indices: list[int], progress: float) -> dict[str, float]:
+        """One step of LAMB."""
+        rate = self.config.learning_rate * cosine(progress, self.config.warmup)
+        set_rate(self.optimizer, rate)
+        self.model.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            patches = self.model.encode_films(augment(self.train.films(indices)))
+            words = self.model.encode_texts([self.reports[i] for i in indices])
+        to_text, to_image = maxsim(patches.features, words.features, words.mask)
+        loss = adamatch_loss(to_text, to_image, self.model.temperature, self.groups[indices])
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        size = (patches.boxes[..., 2:] - patches.boxes[..., :2]).detach()
+        return {
+            "loss": float(loss.detach()),
+            "rate": rate,
+            "gradient norm": float(norm),
+            "temperature": float(self.model.temperature.detach()),
+            "mean shift": float(patches.shifts.detach().norm(dim=-1).mean()),
+            "mean side": float(size.mean()),
+            "dead patches": float((size <= 0).any(dim=-1).float().mean()),
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Retrieval over the whole validation split, identical reports one positive."""
+        self.model.eval()
+        to_text, to_image = similarities(self.model, self.val)
+        groups = groups_of(self.val.reports).tolist()
+        forth, back = score_retrieval(to_text, groups)["CXR-to-report"], score_retrieval(to_image, groups)["report-to-CXR"]
+        return {f"{name} {key}": scores[key] for name, scores in (("i2t", forth), ("t2i", back)) for key in ("R@1", "R@5", "R@10", "chance@10")}
+
+    def state(self) -> dict[str, Any]:
+        """Model and optimiser."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
+    """Train AdaMatch from the classifier's encoder and write it into the model directory.
+
+    Raises:
+        InputError: no split `train` or `val`, or no classifier yet.
+    """
+    torch.manual_seed(preset.seed)
+    training = MatchTraining(corpus.split("train"), corpus.split("val"), preset, FilmClassifier.load(run.model))
+    run_loop("match", training, run, epochs=preset.match.epochs, seed=preset.seed, resume=resume)
+    training.model.save(run.model)
+    cut = training.model.tokens(training.reports).cut
+    run.record("match", {**training.validate(), "reports cut": cut, "seconds": seconds_spent(run, "match")})

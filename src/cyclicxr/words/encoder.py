@@ -1,0 +1,150 @@
+"""The text encoder: a BERT in Hugging Face form and a linear projection to the shared width (section 3.1). Knows words, not films."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Bool, Float, Int
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
+
+from cyclicxr.checkpoint import read_json, write_json
+from cyclicxr.config import WordsConfig
+from cyclicxr.types import InputError
+
+ARCHITECTURE = "text_config.json"
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Tokenized reports, padded to the longest.
+
+    Args:
+        ids: (c, k).
+        attention: (c, k) True where a token or special token stands.
+        mask: (c, k) True for real tokens alone: neither special nor padding.
+        spans: characters `start, end` of each token in its report; (0, 0) where masked.
+        cut: reports that were longer than the context, cut at the end.
+    """
+
+    ids: Int[Tensor, "c k"]
+    attention: Bool[Tensor, "c k"]
+    mask: Bool[Tensor, "c k"]
+    spans: list[list[tuple[int, int]]]
+    cut: int
+
+
+def train_tokenizer(reports: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+    """WordPiece of at most `size` pieces, lower case, learned from reports."""
+    wordpiece = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    wordpiece.normalizer = normalizers.BertNormalizer(lowercase=True)
+    wordpiece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    wordpiece.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
+    wordpiece.train_from_iterator(reports, trainer)
+    cls, sep = wordpiece.token_to_id("[CLS]"), wordpiece.token_to_id("[SEP]")
+    wordpiece.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    pad, unknown, first, last, hidden = _SPECIAL
+    return PreTrainedTokenizerFast(
+        tokenizer_object=wordpiece, pad_token=pad, unk_token=unknown, cls_token=first, sep_token=last, mask_token=hidden
+    )
+
+
+def tokenize(tokenizer: PreTrainedTokenizerFast, reports: Sequence[str], max_tokens: int) -> TokenBatch:
+    """Reports -> ids, masks and the characters that each token covers.
+
+    Raises:
+        InputError: a report has no words.
+    """
+    found = tokenizer(
+        list(reports),
+        padding=True,
+        truncation=True,
+        max_length=max_tokens,
+        return_tensors="pt",
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        return_overflowing_tokens=False,
+    )
+    mask = (found["special_tokens_mask"] == 0) & (found["attention_mask"] == 1)
+    for report, row in zip(reports, mask, strict=True):
+        if not row.any():
+            raise InputError(f"text {report!r} has no words; give at least one")
+    cut = sum(encoding.overflowing != [] for encoding in found.encodings or [])
+    offsets = found["offset_mapping"].tolist()
+    spans = [[(s, e) if m else (0, 0) for (s, e), m in zip(row, keep, strict=True)] for row, keep in zip(offsets, mask.tolist(), strict=True)]
+    return TokenBatch(found["input_ids"], found["attention_mask"].bool(), mask, spans, cut)
+
+
+class TextEncoder(nn.Module):
+    """Tokens -> words in the shared space, not yet of unit length.
+
+    Args:
+        bert: any `BertModel`-like module.
+        width: d, of the shared space.
+    """
+
+    def __init__(self, bert: nn.Module, width: int) -> None:
+        super().__init__()
+        self.bert = bert
+        self.project = nn.Linear(bert.config.hidden_size, width)  # "a fully connected layer ... to reduce its dimension"
+
+    def forward(self, ids: Int[Tensor, "c k"], attention: Bool[Tensor, "c k"]) -> Float[Tensor, "c k d"]:
+        """Token ids -> features."""
+        return self.project(self.bert(input_ids=ids, attention_mask=attention.long()).last_hidden_state)
+
+
+def build_bert(config: WordsConfig, vocabulary: int) -> nn.Module:
+    """A small BERT with new weights, or a pretrained one from a directory or hub id.
+
+    Raises:
+        InputError: the pretrained model can't be loaded.
+    """
+    if not config.pretrained:
+        return BertModel(
+            BertConfig(
+                vocab_size=vocabulary,
+                hidden_size=config.width,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=4 * config.width,
+                max_position_embeddings=config.max_tokens,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+            ),
+            add_pooling_layer=False,
+        )
+    try:
+        return AutoModel.from_pretrained(config.pretrained, revision=config.revision or None, add_pooling_layer=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"text encoder '{config.pretrained}': can't be loaded ({str(error).splitlines()[0]}); give a local directory") from None
+
+
+def build_tokenizer(config: WordsConfig, reports: Sequence[str]) -> PreTrainedTokenizerFast:
+    """The pretrained model's tokenizer, or a WordPiece learned from the reports.
+
+    Raises:
+        InputError: the pretrained tokenizer can't be loaded.
+    """
+    if not config.pretrained:
+        return train_tokenizer(reports, config.vocabulary)
+    try:
+        return AutoTokenizer.from_pretrained(config.pretrained, revision=config.revision or None)
+    except (OSError, ValueError) as error:
+        raise InputError(f"text encoder '{config.pretrained}': no tokenizer ({str(error).splitlines()[0]}); give a local directory") from None
+
+
+def save_architecture(bert: nn.Module, directory: Path) -> None:
+    """Write the BERT's config, so that `load_architecture` needs no hub."""
+    write_json(directory / ARCHITECTURE, bert.config.to_dict())
+
+
+def load_architecture(directory: Path) -> nn.Module:
+    """A BERT of the saved shape, its weights to be filled in."""
+    values = read_json(directory / ARCHITECTURE)
+    return AutoModel.from_config(AutoConfig.for_model(**values), add_pooling_layer=False)
+
