@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.llm_material import Material, gather
 from cyclicxr.training.loop import RunDirectory, run_loop
 from cyclicxr.training.optim import cosine, decayed, set_rate
+
+log = logging.getLogger(__name__)
 
 WHOLE_FILMS = 0.8  # [ours] progress after which reports are learned from all tokens of a film, as they will be written
 CLIP = 1.0  # [ours] largest norm of the gradient
@@ -153,8 +156,11 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         corpus: all studies.
         preset: numbers of every stage.
         run: holds the matcher, the VQ-GAN and the codebooks.
-        resume: go on from the stage's checkpoint.
+        resume: go on from the stage's checkpoint, or leave a stage that is recorded as finished.
     """
+    if resume and "llm" in run.records():
+        log.info("llm: done before")
+        return
     material = gather(corpus.split("train"), preset, run, preset.language.film_variants)
     val = corpus.split("val")
     val_material = gather(val, preset, run, 1)

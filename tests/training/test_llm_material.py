@@ -1,0 +1,130 @@
+"""The whole stage on untrained parts of toy width: material, training, the model directory, the record."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cyclicxr.checkpoint import write_json
+from cyclicxr.codebooks.entities import extractor
+from cyclicxr.codebooks.textual import TextualCodebook
+from cyclicxr.codebooks.visual import VisualCodebook
+from cyclicxr.config import OPENI_SMALL, Preset, override
+from cyclicxr.language.llm import LanguageModel
+from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.tokens.vqgan import VQGAN
+from cyclicxr.training import llm_material, train_llm
+from cyclicxr.training.corpus import Corpus
+from cyclicxr.training.llm_material import gather
+from cyclicxr.training.loop import RunDirectory
+from cyclicxr.types import Study
+from cyclicxr.words.encoder import train_tokenizer
+
+REPORTS = [
+    "There is a small left pleural effusion. No pneumothorax. Recommend XXXX.",
+    "The heart is enlarged. Cardiomegaly without edema.",
+    "Calcified granuloma in the right upper lobe.",
+    "The lungs are clear. No acute disease.",
+]
+SMALL: dict[str, object] = {
+    "encoder.size": 64,
+    "encoder.widths": (8, 8, 16, 16),
+    "encoder.heads": (1, 1, 2, 2),
+    "words.width": 16,
+    "words.layers": 1,
+    "words.heads": 2,
+    "match.width": 16,
+    "vqgan.codes": 16,
+    "vqgan.code_width": 8,
+    "vqgan.channels": 8,
+    "codebooks.keywords_per_group": 8,
+    "codebooks.pairs": 4,
+    "language.vocabulary": 300,
+    "language.width": 16,
+    "language.layers": 1,
+    "language.heads": 2,
+    "language.epochs": 1,
+    "language.film_variants": 2,
+    "language.max_report_tokens": 12,
+}
+
+
+@pytest.fixture(scope="module")
+def preset() -> Preset:
+    return override(OPENI_SMALL, SMALL)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    generator = torch.Generator().manual_seed(0)
+    splits = ["train"] * 12 + ["val"] * 4
+    studies = [Study(id=f"s{i}", patient=f"p{i}", image=f"{i}.png", report=REPORTS[i % 4], split=split) for i, split in enumerate(splits)]
+    return Corpus(studies, torch.randint(0, 256, (16, 64, 64), dtype=torch.uint8, generator=generator))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, preset: Preset, corpus: Corpus) -> RunDirectory:
+    """A run whose earlier stages are written, untrained."""
+    torch.manual_seed(0)
+    made = RunDirectory(tmp_path_factory.mktemp("run"))
+    made.model.mkdir()
+    write_json(made.model / "config.json", preset.to_json())
+    train = corpus.split("train")
+    matcher = AdaMatch.build(preset.encoder, preset.words, preset.match, train_tokenizer(train.reports, 200)).eval()
+    matcher.save(made.model)
+    vqgan = VQGAN(preset.vqgan).eval()
+    vqgan.save(made.model / "vqgan.safetensors")
+    finder = extractor(preset.codebooks)
+    textual = TextualCodebook.build(train.reports, finder, preset.codebooks)
+    textual.calibrate(matcher, [train.films(list(range(12)))], textual.affirmed(train.reports, finder))
+    textual.save(made.model / "textual_codebook.json")
+    ids = [study.id for study in train.studies]
+    VisualCodebook.build(matcher, vqgan, train.pixels, train.reports, ids, preset.codebooks).save(made.model)
+    return made
+
+
+def test_the_first_variant_is_the_film_itself(preset, corpus, run):
+    train = corpus.split("train")
+    found = gather(train, preset, run, 2)
+    vqgan = VQGAN.load(run.model / "vqgan.safetensors", preset.vqgan)
+    assert torch.equal(found.codes[0], vqgan.encode(train.films(list(range(12)))).flatten(1))
+    assert not torch.equal(found.codes[0], found.codes[1])
+    assert found.codes.shape == (2, 12, preset.image_tokens)
+    assert [len(films) for films in found.keywords] == [12, 12]
+    assert "XXXX" not in " ".join(found.reports)
+
+
+def test_material_is_made_once(preset, corpus, run, monkeypatch):
+    train = corpus.split("train")
+    first = gather(train, preset, run, 2)
+    monkeypatch.setattr(llm_material, "_films", None)  # would be called
+    again = gather(train, preset, run, 2)
+    assert torch.equal(first.codes, again.codes)
+    assert (first.keywords, first.keypatches) == (again.keywords, again.keypatches)
+
+
+def test_a_study_is_not_hinted_with_its_own_patches(preset, corpus, run):
+    train = corpus.split("train")
+    codebook, matcher = VisualCodebook.load(run.model), AdaMatch.load(run.model)
+    found = gather(train, preset, run, 2)
+    sources = [{patch.source for patch in patches} for patches in codebook.match(matcher, found.reports)]
+    own = [study.id in row for study, row in zip(train.studies, sources, strict=True)]
+    assert any(own)  # or the test shows nothing
+    matched = codebook.match(matcher, found.reports)
+    for study, patches, kept in zip(train.studies, matched, found.keypatches, strict=True):
+        assert kept == [patch.token for patch in patches if patch.source != study.id]
+
+
+@pytest.mark.slow
+def test_the_stage_writes_a_model_and_what_it_learned(preset, corpus, run):
+    train_llm.train(corpus, preset, run, resume=False)
+    recorded = run.records()["llm"]
+    assert {"report loss", "report loss without keywords", "drawing loss", "BLEU-4", "ROUGE-L", "distinct outputs", "reports"} <= set(
+        recorded
+    )
+    assert recorded["reports"] == 4
+    model = LanguageModel.load(run.model / "llm")
+    assert model.draw(["Small effusion."], [[3]], seed=0).shape == (1, preset.image_tokens)
+    weights = (run.model / "llm" / "model.safetensors").read_bytes()
+    train_llm.train(corpus, preset, run, resume=True)  # done before: touches nothing
+    assert (run.model / "llm" / "model.safetensors").read_bytes() == weights
