@@ -52,7 +52,7 @@ class ClassifierConfig:
     """Classification pre-training of the image encoder ("pre-trained with the disease classification task", 4.1)."""
 
     min_films: int = 40  # [ours] a finding with fewer training films is not learned
-    epochs: int = 16  # [ours]
+    epochs: int = 12  # [ours]
     batch: int = 32  # [ours]
     learning_rate: float = 1.5e-3  # [ours]
     weight_decay: float = 0.05  # [ours]

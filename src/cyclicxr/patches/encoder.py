@@ -124,10 +124,10 @@ def _stem(config: EncoderConfig) -> nn.Module:
     if config.stem == "patch":
         return nn.Conv2d(1, width, kernel_size=4, stride=4)
     return nn.Sequential(
-        nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(width),
+        nn.Conv2d(1, width // 2, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width // 2),
         nn.ReLU(inplace=True),
-        nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )
