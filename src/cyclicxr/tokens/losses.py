@@ -1,0 +1,77 @@
+"""What the VQ-GAN is trained against ([13] Esser et al. 2021, Eqs. 5-7): features, a patch discriminator, and their balance; no data.
+
+The perceptual features are given as a callable; whose they are is the trainer's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+LARGEST = 1e4  # [taming] of the adaptive weight
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN as in taming: convolutions of stride 2, batch norm, leaky ReLU, then a logit for each patch of 70 pixels.
+
+    Args:
+        channels: of the first layer; they double with each layer, up to eight times.
+        layers: of stride 2; 3 sees patches of 70 pixels.
+    """
+
+    def __init__(self, channels: int, layers: int = 3) -> None:
+        super().__init__()
+        widths = [channels * min(2**i, 8) for i in range(layers + 1)]
+        main: list[nn.Module] = [nn.Conv2d(1, channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for i in range(1, layers + 1):
+            stride = 2 if i < layers else 1
+            convolution = nn.Conv2d(widths[i - 1], widths[i], 4, stride=stride, padding=1, bias=False)
+            main += [convolution, nn.BatchNorm2d(widths[i]), nn.LeakyReLU(0.2)]
+        self.main = nn.Sequential(*main, nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.apply(_start)
+
+    def forward(self, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 y x"]:
+        """Films in [0, 1] -> logits, large where the patch looks real."""
+        return self.main(pixels * 2 - 1)
+
+
+def perceptual_distance(real: Sequence[Float[Tensor, "b _ _ _"]], redrawn: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, ""]:
+    """Mean over maps, films and positions of the squared distance of the unit-length feature vectors, in [0, 4].
+
+    At one position with features (1, 0) and (0, 1): 2; LPIPS without its learned weights.
+    """
+    distances = [(_unit(a) - _unit(b)).square().sum(dim=1).mean() for a, b in zip(real, redrawn, strict=True)]
+    return torch.stack(distances).mean()
+
+
+def discriminator_loss(real: Float[Tensor, "*r"], redrawn: Float[Tensor, "*f"]) -> Float[Tensor, ""]:
+    """Hinge: half of mean(relu(1 - real)) + mean(relu(1 + redrawn)). For logits 0.5 and -2: (0.5 + 0) / 2 = 0.25."""
+    return 0.5 * (functional.relu(1 - real.float()).mean() + functional.relu(1 + redrawn.float()).mean())
+
+
+def generator_loss(redrawn: Float[Tensor, "*f"]) -> Float[Tensor, ""]:
+    """Minus the mean logit."""
+    return -redrawn.float().mean()
+
+
+def adaptive_weight(reconstruction: Float[Tensor, "*w"], adversarial: Float[Tensor, "*w"]) -> Float[Tensor, ""]:
+    """Ratio of the two losses' gradient lengths at the last layer, at most 10,000. For (3, 4) and (0, 2): 5 / (2 + 1e-4).
+
+    Source: [13] Eq. (7), with taming's delta.
+    """
+    return (reconstruction.norm() / (adversarial.norm() + 1e-4)).clamp(0, LARGEST)
+
+
+def _unit(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    return functional.normalize(features.float(), dim=1, eps=1e-6)
+
+
+def _start(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)

@@ -1,0 +1,181 @@
+"""Stage `vqgan`: films -> 1,024 codes -> films, against pixels, the classifier's features and a discriminator ([13])."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from cyclicxr.config import Preset
+from cyclicxr.metrics.image import reconstruction_error
+from cyclicxr.patches.classifier import FilmClassifier
+from cyclicxr.tokens.losses import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss, perceptual_distance
+from cyclicxr.tokens.quantize import perplexity, usage
+from cyclicxr.tokens.vqgan import VQGAN
+from cyclicxr.training.augment import grey_level
+from cyclicxr.training.corpus import Corpus
+from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.optim import cosine, set_rate
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+
+BETAS = (0.5, 0.9)  # [taming] of both Adams
+WARMUP = 0.03  # [ours] share of all steps
+SHIFT = 12  # [ours] pixels: films move by up to this much, unblurred, so that a code means the same everywhere
+LARGEST_GRADIENT = 1.0  # [ours] norm
+
+
+class VQGANTraining:
+    """L1, perceptual, commitment and adversarial loss; bf16 where it is safe.
+
+    Args:
+        train: films to learn from.
+        val: films to measure on.
+        preset: `vqgan` and the seed.
+        features: films (b, 1, h, w) in [0, 1] -> maps for the perceptual loss, frozen.
+    """
+
+    def __init__(self, train: Corpus, val: Corpus, preset: Preset, features: Features) -> None:
+        self.train, self.val, self.preset, self.features = train, val, preset, features
+        self.config = preset.vqgan
+        self.model = VQGAN(self.config)
+        self.discriminator = PatchDiscriminator(self.config.discriminator_channels)
+        tensors = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(tensors, lr=self.config.learning_rate, betas=BETAS)
+        self.critic_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=self.config.learning_rate, betas=BETAS)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Shuffled."""
+        return shuffled_batches(len(self.train), self.config.batch, self.preset.seed, epoch)
+
+    def step(self, indices: list[int], progress: float) -> dict[str, float]:
+        """One step of the VQ-GAN and, once it has joined, of the discriminator."""
+        rate = self.config.learning_rate * cosine(progress, WARMUP)
+        set_rate(self.optimizer, rate)
+        set_rate(self.critic_optimizer, rate)
+        self.model.train()
+        films = shifted(grey_level(self.train.films(indices)))
+        with torch.autocast("cpu", torch.bfloat16):
+            redrawn, commitment, ids = self.model(films)
+        redrawn = redrawn.float()
+        l1, perceptual = functional.l1_loss(redrawn, films), self._perceptual(films, redrawn)
+        (gradient,) = torch.autograd.grad(l1 + self.config.perceptual * perceptual, redrawn, retain_graph=True)
+        numbers: dict[str, float] = {}
+        if progress >= self.config.adversarial_start:
+            adversarial, numbers = self._adversarial(films, redrawn, gradient)
+            gradient = gradient + adversarial
+        self.optimizer.zero_grad()
+        torch.autograd.backward([redrawn, commitment], [gradient, torch.ones_like(commitment)])
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+        self.optimizer.step()
+        loss = l1 + self.config.perceptual * perceptual + commitment
+        found = {"loss": loss, "L1": l1, "perceptual": perceptual, "commitment": commitment, "gradient norm": norm}
+        codes = self.config.codes
+        return {
+            **{name: float(value.detach()) for name, value in found.items()},
+            "perplexity": perplexity(ids, codes),
+            "rate": rate,
+            **numbers,
+        }
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Reconstruction and codes of the validation films."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return measure(self.model.eval(), self.val, self.config.batch)
+
+    def state(self) -> dict[str, Any]:
+        """Both networks and both optimisers; the codebook's running means are in the model's."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "discriminator": self.discriminator,
+            "optimizer": self.optimizer,
+            "critic_optimizer": self.critic_optimizer,
+        }
+
+    def _perceptual(self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
+        if self.config.perceptual == 0:
+            return redrawn.new_zeros(())
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                real = self.features(films)
+            return perceptual_distance(real, self.features(redrawn))
+
+    def _adversarial(
+        self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"], gradient: Float[Tensor, "b 1 h w"]
+    ) -> tuple[Float[Tensor, "b 1 h w"], dict[str, float]]:
+        """Gradient of the weighted adversarial loss at the reconstruction, and one step of the discriminator."""
+        self.discriminator.train()
+        top, left, side = _window(films.shape[-1], self.config.discriminator_crop)
+        cut = (..., slice(top, top + side), slice(left, left + side))
+        with torch.autocast("cpu", torch.bfloat16):
+            fooled = generator_loss(self.discriminator(redrawn[cut]))
+            (adversarial,) = torch.autograd.grad(fooled, redrawn, retain_graph=True)
+            loss = discriminator_loss(self.discriminator(films[cut]), self.discriminator(redrawn[cut].detach()))
+        last = self.model.last_layer()
+        at_last = [torch.autograd.grad(redrawn, last, g, retain_graph=True)[0] for g in (gradient, adversarial)]
+        weight = self.config.adversarial * adaptive_weight(*at_last)
+        self.critic_optimizer.zero_grad()
+        loss.backward()
+        self.critic_optimizer.step()
+        numbers = {"discriminator": float(loss.detach()), "adversarial": float(fooled.detach()), "adversarial weight": float(weight)}
+        return weight * adversarial, numbers
+
+
+@torch.no_grad()
+def measure(model: VQGAN, films: Corpus, batch: int) -> dict[str, float]:
+    """Mean L1, PSNR (dB) and SSIM of the reconstructions; share of the codes in use, and their perplexity."""
+    errors: dict[str, list[Tensor]] = {}
+    ids: list[Tensor] = []
+    for start in range(0, len(films), batch):
+        pixels = films.films(list(range(start, min(start + batch, len(films)))))
+        ids.append(model.encode(pixels))
+        for name, values in reconstruction_error(pixels, model.decode(ids[-1])).items():
+            errors.setdefault(name, []).append(values)
+    codes = torch.cat(ids)
+    means = {name: float(torch.cat(values).mean()) for name, values in errors.items()}
+    return {**means, "usage": usage(codes, model.config.codes), "perplexity": perplexity(codes, model.config.codes)}
+
+
+def shifted(films: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Each film moved by whole pixels, its edge repeated: never interpolated, never mirrored."""
+    side = films.shape[-1]
+    padded = functional.pad(films, (SHIFT,) * 4, mode="replicate")
+    corners = torch.randint(0, 2 * SHIFT + 1, (len(films), 2)).tolist()
+    return torch.stack([film[:, y : y + side, x : x + side] for film, (y, x) in zip(padded, corners, strict=True)])
+
+
+def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
+    """Train the VQ-GAN and write it into the model directory; the numbers recorded are those of the file as written.
+
+    Raises:
+        InputError: no split `train` or `val`, or no trained classifier, whose features the perceptual loss compares.
+    """
+    films, val = corpus.split("train"), corpus.split("val")
+    classifier = FilmClassifier.load(run.model)
+    torch.manual_seed(preset.seed)
+    training = VQGANTraining(films, val, preset, classifier.maps)
+    run_loop("vqgan", training, run, epochs=preset.vqgan.epochs, seed=preset.seed, resume=resume)
+    path = run.model / "vqgan.safetensors"
+    training.model.save(path)
+    numbers = measure(VQGAN.load(path, preset.vqgan), val, preset.vqgan.batch)
+    run.record("vqgan", {**numbers, "films": len(val), "seconds": seconds_spent(run, "vqgan")})
+
+
+def _window(side: int, crop: int) -> tuple[int, int, int]:
+    """Top, left and side of a square at a random place."""
+    crop = min(crop, side)
+    top, left = torch.randint(0, side - crop + 1, (2,)).tolist()
+    return top, left, crop
