@@ -134,8 +134,8 @@ def _data_check(arguments: Arguments) -> int:
 def _data_openi(arguments: Arguments) -> int:
     from cyclicxr.data.openi import build_openi
 
-    build_openi(arguments.reports, arguments.films, arguments.out)
-    print(arguments.out)
+    films = build_openi(arguments.reports, arguments.films, arguments.out)
+    print(f"{arguments.out}: {films} films")
     return 0
 
 

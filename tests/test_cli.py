@@ -1,0 +1,426 @@
+"""The command line with a model that pretends: exit codes, files, what is said where; and the real program where a process matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from PIL import Image
+
+import cyclicxr
+from cyclicxr import cli
+from cyclicxr.checkpoint import sha256_of
+from cyclicxr.config import Preset
+from cyclicxr.types import NOTICE, ImageRecord, InputError, Result, SyntheticRecord
+
+COMMANDS = ("demo", "report", "draw", "cycle", "explain", "train", "evaluate", "data check", "data openi")
+SCHEMA = json.loads((Path(cyclicxr.__file__).parent / "result.schema.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Told:
+    result: Result
+    film: Image.Image | None
+    drawn: Image.Image | None
+
+
+class PretendModel:
+    """Answers as `cycle.Model` does, without a weight; a file named bad… is no film, one named bug… is our bug."""
+
+    info = {"name": "pretend", "revision": "1"}  # noqa: RUF012
+    matcher = "a matcher"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def told(self, image: Any, report: str, seed: int | None) -> Told:
+        path = Path(image)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the name")
+        if path.name.startswith("bad"):
+            raise InputError(f"{path}: truncated PNG; copy the file again")
+        if path.name.startswith("bug"):
+            raise IndexError("list index out of range")
+        if path.name.startswith("stop"):
+            raise KeyboardInterrupt
+        record = ImageRecord(str(path), sha256_of(path), 20, 30, "PA")
+        film, drawn = Image.new("L", (20, 30), 80), Image.new("L", (256, 256), 60)
+        if seed is None:
+            return Told(Result(record, self.info, report), film, None)
+        return Told(Result(record, self.info, report, synthetic=SyntheticRecord("", (seed,))), film, drawn)
+
+    def outcome_report(self, image: Any) -> Told:
+        return self.told(image, f"Report of {Path(image).name}.", None)
+
+    def outcome_cycle(self, image: Any, seed: int = 0) -> Told:
+        return self.told(image, f"Report of {Path(image).name}.", seed)
+
+    def outcome_explain(self, image: Any, text: str) -> Told:
+        return self.told(image, text, None)
+
+    def outcome_draw(self, text: str, seed: int = 0) -> Told:
+        return Told(Result(None, self.info, text, synthetic=SyntheticRecord("", (seed,))), None, Image.new("L", (256, 256), 60))
+
+
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The names by which models were loaded."""
+    asked: list[Any] = []
+
+    def load(name: Any = None) -> PretendModel:
+        asked.append(name)
+        return PretendModel()
+
+    monkeypatch.setattr(cyclicxr, "load", load)
+    return asked
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Callable[..., list[str]]:
+    def make(*names: str) -> list[str]:
+        for name in names:
+            Image.new("L", (20, 30), len(name)).save(tmp_path / name)
+        return [str(tmp_path / name) for name in names]
+
+    return make
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, module: str, **functions: Any) -> None:
+    """Put a module in the place of a heavy one."""
+    made = ModuleType(module)
+    made.__dict__.update(functions)
+    monkeypatch.setitem(sys.modules, module, made)
+
+
+def run_program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "cyclicxr", *arguments], capture_output=True, text=True, check=False, **options)
+
+
+# ---- help
+
+
+def test_help_names_every_command_and_the_notice(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    assert stop.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "{" + ",".join(dict.fromkeys(command.split()[0] for command in COMMANDS)) + "}" in said
+    assert NOTICE in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_has_an_example_that_parses_and_the_notice(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import shlex
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert NOTICE in " ".join(said.split())
+    examples = re.findall(r"^  (cyclicxr .*)$", said, re.MULTILINE)
+    assert examples
+    for example in examples:
+        arguments = shlex.split(example)
+        assert arguments[1 : 1 + len(command.split())] == command.split()
+        cli._parser().parse_args(arguments[1:])
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    program = (
+        "import sys, time; began = time.perf_counter()\n"
+        "from cyclicxr.cli import main\n"
+        "try: main(['report', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'PIL', 'rich', 'jinja2', 'transformers'} & set(sys.modules)), file=sys.stderr)"
+    )
+    began = time.perf_counter()
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stderr.strip() == "[]"
+    assert time.perf_counter() - began < 3  # 0.15 s on an idle machine; this one may be busy
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["report"], ["explain", "film.png"], ["train", "s.csv"], ["train", "s.csv", "--out", "o", "--stage", "first"],
+     ["train", "s.csv", "--out", "o", "--set", "epochs"], ["evaluate", "s.csv", "--tasks", "report,cook"], ["report", "f.png", "--res"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_arguments_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"cyclicxr {cyclicxr.__version__}\n"
+
+
+# ---- one film
+
+
+def test_a_report_is_written_and_its_page_named(films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[Any]) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["report", *films("film.png"), "--out", str(out), "--model", "mine"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out / 'film.html'}\n"
+    assert said.err == ""  # no progress where there is no terminal
+    stored = json.loads((out / "film.json").read_text())
+    Draft202012Validator(SCHEMA).validate(stored)
+    assert stored["report"] == "Report of film.png."
+    assert loaded == ["mine"]
+    assert not (out / "index.html").exists()
+
+
+def test_a_cycle_takes_its_seed_and_writes_the_drawn_film(films: Any, tmp_path: Path) -> None:
+    assert cli.main(["cycle", *films("film.png"), "--out", str(tmp_path / "out"), "--seed", "7"]) == 0
+    assert json.loads((tmp_path / "out" / "film.json").read_text())["synthetic"] == {"path": "film.drawn.png", "tokens": [7]}
+    assert (tmp_path / "out" / "film.drawn.png").exists()
+
+
+def test_a_drawing_has_the_name_that_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["draw", "Small left effusion.", "--out", str(tmp_path / "new" / "x.png"), "--seed", "3", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {name: str(tmp_path / "new" / f"x.{end}") for name, end in (("drawn", "png"), ("result", "json"), ("page", "html"))}
+    assert json.loads(Path(said["result"]).read_text())["synthetic"]["tokens"] == [3]
+
+
+def test_a_text_comes_from_standard_input_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Heart enlarged.\n"))
+    assert cli.main(["draw", "-", "--out", str(tmp_path / "x.png")]) == 0
+    assert json.loads((tmp_path / "x.json").read_text())["report"] == "Heart enlarged.\n"
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "12 ... !"])
+def test_a_text_without_words_is_refused(text: str, films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["draw", text, "--out", str(tmp_path / "x.png")]) == 2
+    assert cli.main(["explain", *films("film.png"), "--text", text]) == 2
+    assert capsys.readouterr().err.count("cyclicxr: error: the text has no words; write what the film shows") == 2
+
+
+def test_a_drawing_is_a_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["draw", "Clear.", "--out", str(tmp_path / "x.jpg")]) == 2
+    assert "ends in .png" in capsys.readouterr().err
+
+
+def test_any_text_is_explained(films: Any, tmp_path: Path) -> None:
+    assert cli.main(["explain", *films("film.png"), "--text", "The heart is enlarged.", "--out", str(tmp_path / "why")]) == 0
+    assert json.loads((tmp_path / "why" / "film.json").read_text())["report"] == "The heart is enlarged."
+
+
+def test_the_demo_says_where_the_page_is(films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", *films("mine.png"), "--out", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out
+    assert str((tmp_path / "demo" / "mine.html").resolve()) in said
+    assert "Report of mine.png." in said
+    assert NOTICE in said
+
+
+def test_the_demo_takes_the_sample_of_the_package(
+    films: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "SAMPLE", Path(films("sample.png")[0]))
+    assert cli.main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    assert "sample.html" in capsys.readouterr().out
+
+
+# ---- mistakes
+
+
+def test_a_missing_file_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing.png"
+    for command in (["report", str(missing)], ["explain", str(missing), "--text", "Clear heart."], ["demo", str(missing)]):
+        assert cli.main([*command, "--out", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr()
+        assert said.err == f"cyclicxr: error: {missing}: no such file; check the name\n"
+        assert said.out == ""
+
+
+def test_an_out_that_is_a_file_is_the_callers_mistake(films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (film,) = films("film.png")
+    assert cli.main(["report", film, "--out", film]) == 2
+    assert f"--out {film}: cannot be made a folder" in capsys.readouterr().err
+
+
+def test_in_a_batch_the_others_are_done_and_the_failures_listed_at_the_end(
+    films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, one, two = films("bad.png", "one.png", "two.png")
+    out = tmp_path / "out"
+    assert cli.main(["report", bad, one, str(tmp_path / "none*.png"), two, "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert said.out.split() == [str(out / "one.html"), str(out / "two.html")]
+    assert said.err.splitlines() == [
+        f"cyclicxr: error: {tmp_path}/none*.png: no file matches; check the pattern (quoted, the program expands it itself)",
+        f"cyclicxr: error: {bad}: truncated PNG; copy the file again",
+        f"cyclicxr: 2 failed, 2 written to {out}",
+    ]
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "one.html", "one.json", "thumbnails", "two.html", "two.json"]
+
+
+def test_our_own_error_exits_with_1_and_the_others_are_done(films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", *films("bad.png", "bug.png", "fine.png"), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "bug.png: IndexError: list index out of range (our error" in said.err
+    assert "Traceback" not in said.err
+    assert (tmp_path / "out" / "fine.json").exists()
+
+
+def test_without_any_film_no_model_is_loaded(tmp_path: Path, loaded: list[Any]) -> None:
+    assert cli.main(["report", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert loaded == []
+
+
+def test_machines_get_one_object_a_line(films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, bad = films("one.png", "bad.png")
+    assert cli.main(["report", one, bad, "--out", str(tmp_path / "out"), "--json"]) == 2
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["report"] == "Report of one.png."
+    assert Path(first["result"]).exists()
+    assert second == {"image": bad, "error": f"{bad}: truncated PNG; copy the file again"}
+
+
+def test_an_interrupted_batch_goes_on_with_resume(films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, stop, two = films("one.png", "stop.png", "two.png")
+    out = str(tmp_path / "out")
+    assert cli.main(["report", one, stop, two, "--out", out]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    before = (tmp_path / "out" / "one.json").stat().st_mtime_ns
+    assert cli.main(["report", one, two, "--out", out, "--resume"]) == 0
+    assert [line.endswith("(done before)") for line in capsys.readouterr().out.splitlines()] == [True, False]
+    assert (tmp_path / "out" / "one.json").stat().st_mtime_ns == before
+
+
+# ---- training, evaluation, data
+
+
+def test_train_hands_on_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    stand_in(monkeypatch, "cyclicxr.training.pipeline", train=lambda *arguments: asked.append(arguments))
+    settings = ["--set", "match.epochs=2", "--set", "seed=4", "--set", "encoder.widths=[8,16,24,32]", "--set", "words.pretrained=here"]
+    assert cli.main(["train", "s.csv", "--out", str(tmp_path / "run"), "--stage", "match", "--resume", *settings]) == 0
+    ((studies, chosen, out, stage, resume),) = asked
+    assert isinstance(chosen, Preset)
+    assert (studies, out, stage, resume) == (Path("s.csv"), tmp_path / "run", "match", True)
+    assert (chosen.match.epochs, chosen.seed, chosen.encoder.widths, chosen.words.pretrained) == (2, 4, (8, 16, 24, 32), "here")
+
+
+def test_a_setting_that_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(monkeypatch, "cyclicxr.training.pipeline", train=None)
+    assert cli.main(["train", "s.csv", "--out", str(tmp_path), "--set", "match.epoch=2"]) == 2
+    assert "setting 'match.epoch' does not exist" in capsys.readouterr().err
+
+
+def test_evaluate_hands_on_what_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: dict[str, Any] = {}
+    stand_in(monkeypatch, "cyclicxr.evaluate", evaluate=lambda model, studies, **others: asked.update(others, studies=studies))
+    out = tmp_path / "e"
+    assert cli.main(["evaluate", "s.csv", "--out", str(out), "--tasks", "report, draw", "--compare", "fixed=runs/fixed"]) == 0
+    assert (asked["studies"], asked["split"], asked["tasks"], asked["seed"], asked["out"]) == (
+        Path("s.csv"),
+        "test",
+        ("report", "draw"),
+        0,
+        out,
+    )
+    assert asked["compare"] == {"fixed": "a matcher"}
+    asked["progress"]("reports", 1, 2)
+    assert capsys.readouterr().out == f"{out / 'metrics.md'}\n"
+
+
+def test_data_check_lists_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "studies.csv"
+    table.write_text("id,patient,image,report\n1,p,none.png,The heart is normal.\n1,q,none.png,\n")
+    assert cli.main(["data", "check", str(table)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) > 1
+    assert all(line.startswith(f"cyclicxr: error: {table}") for line in said.err.splitlines())
+
+
+def test_data_check_of_a_good_table(tmp_path: Path, films: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    films("a.png")
+    table = tmp_path / "studies.csv"
+    table.write_text("id,patient,image,report\n1,p,a.png,The heart is normal.\n")
+    assert cli.main(["data", "check", str(table)]) == 0
+    assert capsys.readouterr().out == f"{table}: 1 studies, no problem found\n"
+
+
+def test_data_openi_hands_on_its_folders(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Any] = []
+    stand_in(monkeypatch, "cyclicxr.data.openi", build_openi=lambda *arguments: asked.append(arguments) or 7)
+    assert cli.main(["data", "openi", "r.tgz", "png", "--out", "s.csv"]) == 0
+    assert asked == [(Path("r.tgz"), Path("png"), Path("s.csv"))]
+    assert capsys.readouterr().out == "s.csv: 7 films\n"
+
+
+def test_the_lists_of_the_help_are_those_of_the_program() -> None:
+    from cyclicxr.evaluate import TASKS
+    from cyclicxr.training.pipeline import STAGES
+
+    assert cli.TASKS == TASKS
+    assert cli.STAGES == tuple(STAGES)
+
+
+# ---- a real process
+
+
+def test_a_wrong_table_ends_the_real_program_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "studies.csv").write_text("id,image\n1,a.png\n")
+    found = run_program("data", "check", "studies.csv", cwd=tmp_path)
+    assert found.returncode == 2
+    assert "patient" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+PRETEND = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import cyclicxr, test_cli
+cyclicxr.load = lambda name: test_cli.PretendModel()
+from cyclicxr.cli import main
+"""
+
+
+def test_a_reader_that_goes_away_is_no_error(films: Any, tmp_path: Path) -> None:
+    images = films(*(f"film{i}.png" for i in range(6)))
+    program = PRETEND + f"sys.exit(main(['report', *{images!r}, '--out', {str(tmp_path / 'out')!r}]))"
+    running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    said = running.stderr.read()
+    running.stderr.close()
+    assert running.wait(60) == 141
+    assert said == ""
+
+
+def test_on_a_terminal_a_bar_is_drawn_on_standard_error_alone(films: Any, tmp_path: Path) -> None:
+    program = PRETEND + f"sys.exit(main(['report', *{films('a.png', 'b.png')!r}, '--out', {str(tmp_path / 'out')!r}]))"
+    ours, theirs = pty.openpty()
+    found = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=theirs, check=True, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "/2" in drawn
+    assert found.stdout.decode().split() == [str(tmp_path / "out" / name) for name in ("a.html", "b.html")]
