@@ -28,6 +28,8 @@ says otherwise.
 
 TITLES = {
     "report": "CXR to report (Table 1)",
+    "report, without marks": "CXR to report, marks of removed words taken from both sides",
+    "report by finding": "What the reports name, finding by finding (F1 against the film's labels)",
     "draw": "Report to CXR (Table 3)",
     "draw by finding": "What the drawn films show, finding by finding (AUC of the film classifier)",
     "retrieval": "Retrieval (Table 4)",

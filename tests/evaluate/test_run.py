@@ -125,6 +125,8 @@ def test_a_model_that_reads_its_films_beats_the_same_reports_shuffled(whole):
     assert bleu["this model"] > bleu["this model, films shuffled"]
     assert bleu["this model"] > bleu["always-normal (best constant of train)"]
     assert len(bleu) == 6
+    assert metrics["report by finding"]["cardiomegaly (20 films)"]["this model"]["value"] == 1
+    assert metrics["report, without marks"]["this model"]["BLEU-4"]["value"] == pytest.approx(bleu["this model"])  # there are no marks here
     assert metrics["report"]["this model"]["distinct outputs"]["value"] == 2 / TEST
 
 

@@ -24,11 +24,12 @@ from cyclicxr.metrics.report import output_counts, report_statistics
 from cyclicxr.types import InputError
 
 BATCH = 16  # films written for at once, and lines of the file of hypotheses at once
-OURS = "this model"
+OURS, CEILING = "this model", "the true report (ceiling of the finding reader)"
 
 
 def score_written_reports(model: Evaluated, case: Case, out: Path) -> dict[str, Table]:
-    """Tables "report" (references as they stand) and "report, without marks": system -> metric -> number, over the films of the split.
+    """Tables "report" (references as they stand) and "report, without marks": system -> metric -> number, over the films of the split;
+    and "report by finding": finding -> system -> F1.
 
     Systems: the model, the same reports given to other films, and the baselines.
 
@@ -50,11 +51,15 @@ def score_written_reports(model: Evaluated, case: Case, out: Path) -> dict[str, 
         table = {name: _scores(references, written, case.seed, meteor) for name, written in systems.items()}
         unmarked = {name: [without_marks(text) for text in written] for name, written in systems.items()}
         clean = {name: _scores(case.cases.reports, written, case.seed, meteor) for name, written in unmarked.items()}
+    by_finding: Table = {}
     if scored_findings(labels):
-        for name, written in systems.items():
-            table[name] |= _clinical(written, labels, case.seed)
-        table["the true report (ceiling of the finding reader)"] = _clinical(references, labels, case.seed)
-    return {"report": table, "report, without marks": clean}
+        table[CEILING] = {}
+        for name, written in (systems | {CEILING: references}).items():
+            statistics = finding_statistics(named_findings(written), labels)
+            table[name] |= measure(statistics.scores, len(statistics.abnormal), case.seed)
+            for finding, (score, films) in statistics.by_finding().items():
+                by_finding.setdefault(f"{finding} ({films} films)", {})[name] = single(score, films)
+    return {"report": table, "report, without marks": clean, "report by finding": by_finding}
 
 
 def raw_reports(table: Path) -> dict[str, str]:
@@ -113,11 +118,6 @@ def _scores(references: Sequence[str], written: Sequence[str], seed: int, meteor
     statistics = report_statistics(references, written, meteor)
     counts = {name: single(value, len(written)) for name, value in output_counts(written).items()}
     return measure(statistics.scores, len(written), seed) | counts
-
-
-def _clinical(written: Sequence[str], labels: Sequence[set[str]], seed: int) -> dict[str, Measure]:
-    statistics = finding_statistics(named_findings(written), labels)
-    return measure(statistics.scores, len(statistics.abnormal), seed)
 
 
 def _resume(path: Path, header: dict[str, object]) -> dict[str, str]:

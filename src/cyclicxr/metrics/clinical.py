@@ -66,12 +66,14 @@ class FindingStatistics:
     """What the clinical scores count of each labelled film.
 
     Args:
+        findings: names of the f findings that are scored.
         counts: (n, 3, f) right, wrong and missed findings of each film, a column a finding.
         abnormal: (n,) 1 where the film shows a finding.
         named: (n,) 1 where the report affirms any finding.
         right: (n,) 1 where it affirms one that the film shows.
     """
 
+    findings: tuple[str, ...]
     counts: Float[np.ndarray, "n 3 f"]
     abnormal: Float[np.ndarray, " n"]
     named: Float[np.ndarray, " n"]
@@ -87,6 +89,12 @@ class FindingStatistics:
             "any finding named on abnormal": _share(weights, self.named, self.abnormal),
             "any finding named on normal": _share(weights, self.named, 1 - self.abnormal),
         }
+
+    def by_finding(self) -> dict[str, tuple[float, int]]:
+        """F1 of each finding, and the number of films that show it."""
+        right, wrong, missed = self.counts.sum(0)
+        films = (right + missed).astype(int).tolist()
+        return dict(zip(self.findings, zip(_f1(right, wrong, missed).tolist(), films, strict=True), strict=True))
 
 
 def findings_named() -> tuple[str, ...]:
@@ -131,6 +139,7 @@ def finding_statistics(named: Sequence[Collection[str]], labels: Sequence[Collec
     pairs = [(set(said), set(shown)) for said, shown in zip(named, labels, strict=True) if shown]
     said, shown = (np.array([[finding in pair[side] for finding in scored] for pair in pairs]) for side in (0, 1))
     return FindingStatistics(
+        findings=tuple(scored),
         counts=np.stack([said & shown, said & ~shown, ~said & shown], axis=1).astype(float),
         abnormal=np.array([bool(shown - {NORMAL}) for _, shown in pairs], dtype=float),
         named=np.array([bool(said) for said, _ in pairs], dtype=float),
