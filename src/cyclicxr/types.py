@@ -136,7 +136,7 @@ class SentenceRecord:
 
 @dataclass(frozen=True)
 class KeypatchRecord:
-    """A keypatch used as a hint. `box` is in [0, 1] of the source film; `token` is its image token; `thumbnail` a PNG data URI decoded from tokens."""
+    """A keypatch used as a hint. `box` is in [0, 1] of the source film, `thumbnail` a PNG data URI decoded from its image `token`."""
 
     source: str
     box: UnitBox

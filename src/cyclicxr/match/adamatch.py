@@ -1,4 +1,4 @@
-"""AdaMatch (section 3.1): adaptive patches and words in one space, their similarity, and the model's two files. Knows no codebook, no prompt."""
+"""AdaMatch (section 3.1): adaptive patches and words in one space, and the model on disk. Knows no codebook, no prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from cyclicxr.checkpoint import load_tensors, read_preset, save_tensors
 from cyclicxr.config import EncoderConfig, MatchConfig, WordsConfig
@@ -66,7 +66,7 @@ class AdaMatch(nn.Module):
     """
 
     def __init__(
-        self, encoder: EncoderConfig, words: WordsConfig, match: MatchConfig, bert: nn.Module, tokenizer: PreTrainedTokenizerFast
+        self, encoder: EncoderConfig, words: WordsConfig, match: MatchConfig, bert: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
     ) -> None:
         super().__init__()
         self.stage, self.max_tokens, self.tokenizer = match.stage, words.max_tokens, tokenizer

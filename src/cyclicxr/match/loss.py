@@ -7,13 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def contrastive_loss(
-    similarity: Float[Tensor, "b b"], temperature: Float[Tensor, ""], groups: Int[Tensor, " b"]
-) -> Float[Tensor, ""]:
+def contrastive_loss(similarity: Float[Tensor, "b b"], temperature: Float[Tensor, ""], groups: Int[Tensor, " b"]) -> Float[Tensor, ""]:
     """Mean over the rows of -log softmax of each row's own column.
 
-    Row i stands for its pair i; a column whose group equals the row's, other than i itself, is neither positive nor negative and is left out
-    (with all groups different this is the paper's loss to the letter).
+    Row i stands for its pair i; a column whose group equals the row's, other than i itself, is neither positive nor negative and is
+    left out (with all groups different this is the paper's loss to the letter).
 
     Args:
         similarity: s[i, j] of query i to candidate j, in [-1, 1].

@@ -37,7 +37,7 @@ def maxsim(
     """
     if not bool(mask.any(dim=1).all()):
         raise ValueError("maxsim: a report without words")
-    image_to_text, text_to_image = _MaxSim.apply(patches, words, mask)
+    image_to_text, text_to_image = _MaxSim.apply(patches, words, mask)  # type: ignore[no-untyped-call]
     return image_to_text, text_to_image
 
 
@@ -65,7 +65,7 @@ class _MaxSim(torch.autograd.Function):
         return image_to_text, text_to_image
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_image: Tensor, grad_text: Tensor) -> tuple[Tensor, Tensor, None]:
         patches, words, mask, best_word, best_patch = ctx.saved_tensors
         (b, n, d), (c, k, _) = patches.shape, words.shape
@@ -85,9 +85,7 @@ class _MaxSim(torch.autograd.Function):
         return grad_patches, grad_words.view(c, k, d).to(words.dtype), None
 
 
-def best_patches(
-    patches: Float[Tensor, "n d"], words: Float[Tensor, "k d"]
-) -> tuple[Float[Tensor, " k"], Int[Tensor, " k"]]:
+def best_patches(patches: Float[Tensor, "n d"], words: Float[Tensor, "k d"]) -> tuple[Float[Tensor, " k"], Int[Tensor, " k"]]:
     """For one film: each word's best similarity and the patch that has it. Source: Eq. (6), m_k."""
     top = (patches @ words.t()).max(dim=0)
     return top.values, top.indices

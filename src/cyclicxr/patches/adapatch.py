@@ -36,9 +36,7 @@ def shift_and_size(
     return shift, size.clamp(min=size_floor)
 
 
-def corners(
-    centre: Float[Tensor, "n 2"], shift: Float[Tensor, "b n 2"], size: Float[Tensor, "b n 2"]
-) -> Float[Tensor, "b n 4"]:
+def corners(centre: Float[Tensor, "n 2"], shift: Float[Tensor, "b n 2"], size: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 4"]:
     """Left-top and right-bottom corners `(a_x, a_y, b_x, b_y)`, clamped to the image.
 
     Source: Eqs. (3), (4).
@@ -63,9 +61,9 @@ def sample(feature_map: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b n 4"],
     step = (torch.arange(points, device=boxes.device, dtype=boxes.dtype) + 0.5) / points  # (g,)
     x = torch.lerp(boxes[..., 0:1], boxes[..., 2:3], step)  # (b, n, g)
     y = torch.lerp(boxes[..., 1:2], boxes[..., 3:4], step)
-    grid = torch.stack(
-        [x.unsqueeze(2).expand(b, n, points, points), y.unsqueeze(3).expand(b, n, points, points)], dim=-1
-    ).view(b, n, points * points, 2)
+    grid = torch.stack([x.unsqueeze(2).expand(b, n, points, points), y.unsqueeze(3).expand(b, n, points, points)], dim=-1).view(
+        b, n, points * points, 2
+    )
     read = functional.grid_sample(feature_map, 2 * grid - 1, mode="bilinear", padding_mode="border", align_corners=False)  # (b, c, n, gg)
     return read.permute(0, 2, 3, 1)
 

@@ -41,11 +41,8 @@ class FilmClassifier(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b f"]:
         """Films in [0, 1] -> logits."""
-        return self.head(self.dropout(self.features(pixels)))
-
-    def logits(self, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b f"]:
-        """Films in [0, 1] -> logits."""
-        return self(pixels)
+        logits: Tensor = self.head(self.dropout(self.features(pixels)))
+        return logits
 
     def maps(self, pixels: Float[Tensor, "b 1 h w"]) -> list[Float[Tensor, "b c h w"]]:
         """Features of stages 1 to 3 laid out on their grids, 1/4, 1/8 and 1/16 of the film."""

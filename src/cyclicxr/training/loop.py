@@ -49,7 +49,7 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """A training run on disk: `model/` grows stage by stage, `checkpoints/` and `logs/` beside it, `record.json` what each stage learned."""
+    """A run on disk: `model/` grows stage by stage, `checkpoints/` and `logs/` beside it, `record.json` says what each stage learned."""
 
     root: Path
 
@@ -87,7 +87,7 @@ class StepLog:
         except ImportError:
             self.board = None
         else:
-            self.board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=keep_steps + 1)  # type: ignore[no-untyped-call]
+            self.board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=keep_steps + 1)
 
     def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
         """One line; numbers that are not finite are written as null."""
@@ -95,13 +95,13 @@ class StepLog:
         self.file.write(json.dumps({"kind": kind, "step": step, **finite}) + "\n")
         if self.board is not None:
             for name, value in numbers.items():
-                self.board.add_scalar(f"{kind}/{name}", value, step)  # type: ignore[no-untyped-call]
+                self.board.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
         """Close the files."""
         self.file.close()
         if self.board is not None:
-            self.board.close()  # type: ignore[no-untyped-call]
+            self.board.close()
 
 
 def run_loop(stage: str, trainable: Trainable, run: RunDirectory, *, epochs: int, seed: int, resume: bool) -> None:
@@ -168,7 +168,9 @@ def _seeded_step(
     torch.manual_seed(_mix(seed, stage, step))
     numbers = trainable.step(indices, (step - 1) / total)
     if not math.isfinite(numbers["loss"]):
-        raise FloatingPointError(f"{stage}: loss is {numbers['loss']} at step {step} (examples {indices[:8]}…); last whole state: {checkpoint}")
+        raise FloatingPointError(
+            f"{stage}: loss is {numbers['loss']} at step {step} (examples {indices[:8]}…); last whole state: {checkpoint}"
+        )
     return numbers
 
 

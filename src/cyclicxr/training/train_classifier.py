@@ -38,7 +38,9 @@ def learnable(corpus: Corpus, min_films: int) -> list[str]:
     counts = labels(corpus.studies, FINDINGS).sum(dim=0).tolist()
     found = [finding for finding, count in zip(FINDINGS, counts, strict=True) if count >= min_films]
     if not found:
-        raise InputError(f"studies table: no finding of the `mesh` column is on {min_films} training films; add annotations or lower classifier.min_films")
+        raise InputError(
+            f"studies table: no finding of the `mesh` column is on {min_films} films of `train`; add annotations or lower classifier.min_films"
+        )
     return found
 
 
@@ -55,10 +57,9 @@ class ClassifierTraining:
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, findings: Sequence[str]) -> None:
         self.train, self.val, self.preset = train, val, preset
         self.config = preset.classifier
-        self.model = FilmClassifier(preset.encoder, findings, self.config.dropout).to(memory_format=torch.channels_last)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
-        )
+        self.model = FilmClassifier(preset.encoder, findings, self.config.dropout).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
+        self.average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=ema, use_buffers=True)
         self.optimizer = torch.optim.AdamW(decayed(self.model, self.config.weight_decay), lr=self.config.learning_rate)
         self.truth = labels(train.studies, findings)
         self.val_truth = labels(val.studies, findings)
@@ -77,7 +78,7 @@ class ClassifierTraining:
             logits = self.model(pixels)
         loss = functional.binary_cross_entropy_with_logits(logits.float(), self.truth[indices])
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.model)
@@ -119,5 +120,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     training = ClassifierTraining(films, val, preset, learnable(films, preset.classifier.min_films))
     run_loop("classifier", training, run, epochs=preset.classifier.epochs, seed=preset.seed, resume=resume)
     numbers = training.validate()
-    training.average.module.save(run.model)
+    averaged = training.average.module
+    assert isinstance(averaged, FilmClassifier)
+    averaged.save(run.model)
     run.record("classifier", {**numbers, "findings": list(training.model.findings), "seconds": seconds_spent(run, "classifier")})

@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cyclicxr.codebooks.entities import Extractor, extractor
 from cyclicxr.codebooks.matcher import Matcher
+from cyclicxr.codebooks.support import Support, excess
 from cyclicxr.codebooks.textual import TextualCodebook, keyword_auc
 from cyclicxr.codebooks.visual import FILMS, VisualCodebook
 from cyclicxr.config import Preset
+from cyclicxr.data.reports import sentences, without_marks
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus
@@ -53,8 +57,26 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     ids = [study.id for study in learned.studies]
     visual = VisualCodebook.build(matcher, vqgan, learned.pixels, learned.reports, ids, preset.codebooks)
     visual.save(run.model)
+    support = fit_support(matcher, visual, held_out)
+    support.save(run.model)
     seconds = time.monotonic() - started
-    run.record("codebooks", {**measure(textual, visual, matcher, held_out, finder), "shift_kept": kept, "seconds": seconds})
+    run.record(
+        "codebooks",
+        {**measure(textual, visual, matcher, held_out, finder), "support_auc": support.auc, "shift_kept": kept, "seconds": seconds},
+    )
+
+
+@torch.inference_mode()
+def fit_support(matcher: AdaMatch, visual: VisualCodebook, held_out: Corpus) -> Support:
+    """Calibrate the support of a sentence: those of each validation report on its own film, and on the next study's film."""
+    patches = torch.cat([matcher.encode_films(films).features for films in batches(held_out)])
+    own, other = [], []
+    for i, report in enumerate(held_out.reports):
+        texts = [text for text, _, _ in sentences(without_marks(report))]
+        if texts:
+            own.append(excess(patches[i], visual.features, matcher, texts).numpy())
+            other.append(excess(patches[i - 1], visual.features, matcher, texts).numpy())
+    return Support.fit(np.concatenate(own), np.concatenate(other))
 
 
 def measure(textual: TextualCodebook, visual: VisualCodebook, matcher: Matcher, held_out: Corpus, finder: Extractor) -> dict[str, Any]:

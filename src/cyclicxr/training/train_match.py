@@ -49,7 +49,7 @@ class MatchTraining:
         self.train, self.val, self.preset, self.config = train, val, preset, preset.match
         self.reports = [without_marks(report) for report in train.reports]
         tokenizer = build_tokenizer(preset.words, self.reports)
-        self.model = AdaMatch.build(preset.encoder, preset.words, preset.match, tokenizer).to(memory_format=torch.channels_last)
+        self.model = AdaMatch.build(preset.encoder, preset.words, preset.match, tokenizer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.image.load_state_dict(classifier.encoder.state_dict())
         self.optimizer = Lamb(decayed(self.model, self.config.weight_decay), lr=self.config.learning_rate)
         self.groups = groups_of(self.reports) if self.config.group_identical else torch.arange(len(train))
@@ -69,7 +69,7 @@ class MatchTraining:
         to_text, to_image = maxsim(patches.features, words.features, words.mask)
         loss = adamatch_loss(to_text, to_image, self.model.temperature, self.groups[indices])
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         size = (patches.boxes[..., 2:] - patches.boxes[..., :2]).detach()
@@ -88,8 +88,10 @@ class MatchTraining:
         self.model.eval()
         to_text, to_image = similarities(self.model, self.val)
         groups = groups_of(self.val.reports).tolist()
-        forth, back = score_retrieval(to_text, groups)["CXR-to-report"], score_retrieval(to_image, groups)["report-to-CXR"]
-        return {f"{name} {key}": scores[key] for name, scores in (("i2t", forth), ("t2i", back)) for key in ("R@1", "R@5", "R@10", "chance@10")}
+        forth, back = score_retrieval(to_text.numpy(), groups)["CXR-to-report"], score_retrieval(to_image.numpy(), groups)["report-to-CXR"]
+        return {
+            f"{name} {key}": scores[key] for name, scores in (("i2t", forth), ("t2i", back)) for key in ("R@1", "R@5", "R@10", "chance@10")
+        }
 
     def state(self) -> dict[str, Any]:
         """Model and optimiser."""

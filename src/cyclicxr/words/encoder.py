@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import WordsConfig
@@ -46,9 +46,8 @@ def train_tokenizer(reports: Sequence[str], size: int) -> PreTrainedTokenizerFas
     wordpiece.decoder = decoders.WordPiece()
     trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
     wordpiece.train_from_iterator(reports, trainer)
-    cls, sep = wordpiece.token_to_id("[CLS]"), wordpiece.token_to_id("[SEP]")
-    wordpiece.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
     pad, unknown, first, last, hidden = _SPECIAL
+    wordpiece.post_processor = processors.BertProcessing((last, _SPECIAL.index(last)), (first, _SPECIAL.index(first)))
     return PreTrainedTokenizerFast(
         tokenizer_object=wordpiece, pad_token=pad, unk_token=unknown, cls_token=first, sep_token=last, mask_token=hidden
     )
@@ -76,7 +75,9 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, reports: Sequence[str], max_tok
             raise InputError(f"text {report!r} has no words; give at least one")
     cut = sum(encoding.overflowing != [] for encoding in found.encodings or [])
     offsets = found["offset_mapping"].tolist()
-    spans = [[(s, e) if m else (0, 0) for (s, e), m in zip(row, keep, strict=True)] for row, keep in zip(offsets, mask.tolist(), strict=True)]
+    spans = [
+        [(s, e) if m else (0, 0) for (s, e), m in zip(row, keep, strict=True)] for row, keep in zip(offsets, mask.tolist(), strict=True)
+    ]
     return TokenBatch(found["input_ids"], found["attention_mask"].bool(), mask, spans, cut)
 
 
@@ -88,17 +89,18 @@ class TextEncoder(nn.Module):
         width: d, of the shared space.
     """
 
-    def __init__(self, bert: nn.Module, width: int) -> None:
+    def __init__(self, bert: PreTrainedModel, width: int) -> None:
         super().__init__()
         self.bert = bert
         self.project = nn.Linear(bert.config.hidden_size, width)  # "a fully connected layer ... to reduce its dimension"
 
     def forward(self, ids: Int[Tensor, "c k"], attention: Bool[Tensor, "c k"]) -> Float[Tensor, "c k d"]:
         """Token ids -> features."""
-        return self.project(self.bert(input_ids=ids, attention_mask=attention.long()).last_hidden_state)
+        words: Tensor = self.project(self.bert(input_ids=ids, attention_mask=attention.long()).last_hidden_state)
+        return words
 
 
-def build_bert(config: WordsConfig, vocabulary: int) -> nn.Module:
+def build_bert(config: WordsConfig, vocabulary: int) -> PreTrainedModel:
     """A small BERT with new weights, or a pretrained one from a directory or hub id.
 
     Raises:
@@ -121,7 +123,9 @@ def build_bert(config: WordsConfig, vocabulary: int) -> nn.Module:
     try:
         return AutoModel.from_pretrained(config.pretrained, revision=config.revision or None, add_pooling_layer=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"text encoder '{config.pretrained}': can't be loaded ({str(error).splitlines()[0]}); give a local directory") from None
+        raise InputError(
+            f"text encoder '{config.pretrained}': can't be loaded ({str(error).splitlines()[0]}); give a local directory"
+        ) from None
 
 
 def build_tokenizer(config: WordsConfig, reports: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -135,16 +139,17 @@ def build_tokenizer(config: WordsConfig, reports: Sequence[str]) -> PreTrainedTo
     try:
         return AutoTokenizer.from_pretrained(config.pretrained, revision=config.revision or None)
     except (OSError, ValueError) as error:
-        raise InputError(f"text encoder '{config.pretrained}': no tokenizer ({str(error).splitlines()[0]}); give a local directory") from None
+        raise InputError(
+            f"text encoder '{config.pretrained}': no tokenizer ({str(error).splitlines()[0]}); give a local directory"
+        ) from None
 
 
-def save_architecture(bert: nn.Module, directory: Path) -> None:
+def save_architecture(bert: PreTrainedModel, directory: Path) -> None:
     """Write the BERT's config, so that `load_architecture` needs no hub."""
     write_json(directory / ARCHITECTURE, bert.config.to_dict())
 
 
-def load_architecture(directory: Path) -> nn.Module:
+def load_architecture(directory: Path) -> PreTrainedModel:
     """A BERT of the saved shape, its weights to be filled in."""
     values = read_json(directory / ARCHITECTURE)
     return AutoModel.from_config(AutoConfig.for_model(**values), add_pooling_layer=False)
-
