@@ -50,13 +50,13 @@ class VQGAN(nn.Module):
         """Films in [0, 1] -> ids, one for each f x f pixels.
 
         Raises:
-            InputError: a side that is no multiple of f, or pixels outside [0, 1] (0-255 is the commonest mistake).
+            InputError: a side that is no multiple of f, or pixels outside [0, 1] (0-255 is the commonest mistake) or NaN.
         """
         f = self.config.downsampling
         if pixels.shape[2] % f or pixels.shape[3] % f:
             raise InputError(f"VQ-GAN: films of {pixels.shape[2]} x {pixels.shape[3]} pixels; give multiples of {f}")
-        if len(pixels) and (pixels.min() < 0 or pixels.max() > 1):
-            raise InputError(f"VQ-GAN: pixels range over [{float(pixels.min()):.3g}, {float(pixels.max()):.3g}]; give pixels in [0, 1]")
+        if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+            raise InputError(f"VQ-GAN: pixels range over [{float(pixels.min()):.3g}, {float(pixels.max()):.3g}]; give numbers in [0, 1], no NaN")
         vectors = self._vectors(pixels).float()
         return self.quantize.nearest(vectors.permute(0, 2, 3, 1).flatten(0, 2)).view(len(vectors), *vectors.shape[2:])
 
