@@ -20,7 +20,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "cyclicxr"
-STAGES = ("classifier", "match", "codebooks", "vqgan", "llm")
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 
@@ -108,9 +107,9 @@ def training_block() -> str:
         return "Not measured yet: `python benchmarks/training_record.py RUN`\n"
     seconds = found["seconds"]
     lines = ["| stage | minutes | on the validation split |", "|---|---:|---|"]
-    for stage in dict.fromkeys([*(s for s in STAGES if s in found["stages"]), *found["stages"]]):
+    for stage, numbers in found["stages"].items():
         minutes = f"{seconds[stage] / 60:.0f}" if stage in seconds else "–"
-        lines.append(f"| {stage} | {minutes} | {_learned(found['stages'][stage])} |")
+        lines.append(f"| {stage} | {minutes} | {_learned(numbers)} |")
     return "\n".join([*lines, f"| all | {sum(seconds.values()) / 60:.0f} | |", ""])
 
 
