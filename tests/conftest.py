@@ -1,4 +1,4 @@
-"""What every test may ask for: the OpenI studies where they are present, and hypothesis profiles (`fuzz` tries far more examples)."""
+"""What every test may ask for: OpenI where it is present, drawn studies, and hypothesis profiles (`fuzz` tries far more examples)."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def openi() -> Path:
     if not (folder / "studies.csv").is_file():
         pytest.skip(f"the OpenI studies are not at ../{folder.relative_to(ROOT.parent)}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A studies table of 24 drawn chests of 128 pixels, in three splits."""
+    from cyclicxr.data.phantom import write_phantom_studies  # here: importing the package before OMP_NUM_THREADS is set would be too early
+
+    return write_phantom_studies(tmp_path_factory.mktemp("phantoms"), count=24, seed=0, size=128)
