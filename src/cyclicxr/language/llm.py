@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -169,7 +170,8 @@ class LanguageModel(nn.Module):
             )
             for start in range(0, len(prompts), ROWS)
         ]
-        return torch.cat(drawn) - self.vocabulary.first_image
+        codes: Tensor = torch.cat(drawn) - self.vocabulary.first_image
+        return codes
 
     def _drawing_prompt(self, report: str, keypatches: Sequence[int]) -> list[int]:
         if len(self.vocabulary.field(report)) > self.cfg.max_report_tokens:
@@ -180,9 +182,9 @@ class LanguageModel(nn.Module):
 def spread(vectors: Float[Tensor, "codes c"], width: int) -> Float[Tensor, "codes d"]:
     """Code vectors turned at random into the embedding space, their deviation that of fresh embeddings: alike codes stay alike."""
     standard = (vectors - vectors.mean(dim=0)) / vectors.std().clamp(min=1e-8)
-    turned = standard @ torch.randn(vectors.shape[1], width) / vectors.shape[1] ** 0.5
-    noisy = turned / turned.std().clamp(min=1e-8) + NOISE * torch.randn(len(vectors), width)
-    return DEVIATION * noisy / (1 + NOISE**2) ** 0.5
+    turned = standard @ torch.randn(vectors.shape[1], width)
+    noisy: Tensor = turned / turned.std().clamp(min=1e-8) + NOISE * torch.randn(len(vectors), width)
+    return noisy * (DEVIATION / math.hypot(1, NOISE))
 
 
 def _architecture(cfg: LanguageConfig, tokens: int) -> GPTNeoXConfig:

@@ -77,7 +77,7 @@ class LanguageTrainer:
             drawing, report = self.model.loss(drawings), self.model.loss(reports)
         set_rate(self.optimizer, self.cfg.learning_rate * cosine(progress, self.cfg.warmup))
         self.optimizer.zero_grad()
-        (drawing + report).backward()
+        (drawing + report).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         self.optimizer.step()
         return {"loss": (drawing + report).item(), "report": report.item(), "drawing": drawing.item()}
