@@ -8,7 +8,6 @@ import pty
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,16 +138,16 @@ def test_each_help_has_an_example_that_parses_and_the_notice(command: str, capsy
 
 def test_help_is_quick_and_loads_no_torch() -> None:
     program = (
-        "import sys, time; began = time.perf_counter()\n"
+        "import sys, time\n"
         "from cyclicxr.cli import main\n"
         "try: main(['report', '--help'])\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'PIL', 'rich', 'jinja2', 'transformers'} & set(sys.modules)), file=sys.stderr)"
+        "print(time.process_time(), sorted({'torch', 'PIL', 'rich', 'jinja2', 'transformers'} & set(sys.modules)), file=sys.stderr)"
     )
-    began = time.perf_counter()
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert found.stderr.strip() == "[]"
-    assert time.perf_counter() - began < 3  # 0.15 s on an idle machine; this one may be busy
+    seconds, loaded = found.stderr.split(maxsplit=1)
+    assert loaded.strip() == "[]"
+    assert float(seconds) < 1  # of computing, 0.1 where it was measured
 
 
 @pytest.mark.parametrize(
@@ -377,7 +376,7 @@ def test_the_lists_of_the_help_are_those_of_the_program() -> None:
     from cyclicxr.training.pipeline import STAGES
 
     assert cli.TASKS == TASKS
-    assert cli.STAGES == tuple(STAGES)
+    assert tuple(STAGES) == cli.STAGES
 
 
 # ---- a real process

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cyclicxr.cycle import Model, Outcome
     from cyclicxr.explain.batch import Failure, Job
 
-STAGES = ("classifier", "match", "codebooks", "vqgan", "llm")
+STAGES = ("classifier", "match", "vqgan", "codebooks", "llm")
 TASKS = ("report", "draw", "retrieval")
 SAMPLE = Path(cyclicxr.__file__).parent / "assets" / "sample.png"
 

@@ -107,6 +107,12 @@ def test_the_film_keeps_its_aspect_ratio() -> None:
     assert "--ratio:1.0" in page(minimal(image=None), None, PNG)
 
 
+def test_boxes_of_a_drawing_count_in_its_own_pixels() -> None:
+    box = (0.0, 0.0, 0.5, 1.0)  # the left half of a film of one pixel
+    html = page(minimal(image=None, words=(WordRecord("Heart", 0, 5, 0.5, 0, box),)), None, PNG)
+    assert '<rect class="box" x="0.0" y="0.0" width="500.0" height="1000.0"' in html
+
+
 def test_consistency_is_a_meter_or_not_measured() -> None:
     sentences = (SentenceRecord("Heart", 0, 5, (), 0.214, True), SentenceRecord("normal.", 6, 13, (), None))
     outline = Outline(page(minimal(sentences=sentences), PNG))

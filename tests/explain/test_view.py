@@ -8,20 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclicxr.explain.view import Line, view_of
-from cyclicxr.types import ImageRecord, KeypatchRecord, KeywordRecord, PatchRecord, Result, SentenceRecord, WordRecord
+from cyclicxr.explain.view import Line, View, view_of
+from cyclicxr.types import KeypatchRecord, KeywordRecord, PatchRecord, Result, SentenceRecord, WordRecord
 
 BOX = (50.0, 100.0, 150.0, 300.0)
-IMAGE = ImageRecord("film.png", "", 500, 1000, "PA")
 PATCHES = (PatchRecord(BOX, (100.0, 230.0), (0.0, -30.0)), PatchRecord((9.0, 9.0, 9.0, 9.0), (9.0, 9.0), (0.0, 0.0)))
 
 
 def result_with(**fields: Any) -> Result:
-    return Result(**{"image": IMAGE, "model": {}, "report": "", "patches": PATCHES, **fields})
+    return Result(**{"image": None, "model": {}, "report": "", "patches": PATCHES, **fields})
+
+
+def seen(**fields: Any) -> View:
+    return view_of(result_with(**fields), 500, 1000)
 
 
 def test_boxes_are_in_thousandths_of_the_width() -> None:
-    drawing = view_of(result_with()).drawing
+    drawing = seen().drawing
     mark = drawing.patches[0]
     assert drawing.units_high == 2000
     assert (mark.x, mark.y, mark.width, mark.height) == (100, 200, 200, 400)
@@ -30,7 +33,7 @@ def test_boxes_are_in_thousandths_of_the_width() -> None:
 
 
 def test_the_arrow_points_from_the_fixed_to_the_shifted_centre() -> None:
-    head = view_of(result_with()).drawing.patches[0].head
+    head = seen().drawing.patches[0].head
     tip = head.split("L")[1]
     assert tip == "200.0 400.0"
     feet = [float(foot.split()[1]) for foot in (head.split("L")[0][1:], head.split("L")[2])]
@@ -38,7 +41,7 @@ def test_the_arrow_points_from_the_fixed_to_the_shifted_centre() -> None:
 
 
 def test_a_dead_patch_that_did_not_move_has_no_box_and_no_arrow() -> None:
-    mark = view_of(result_with()).drawing.patches[1]
+    mark = seen().drawing.patches[1]
     assert mark.dead
     assert mark.head == ""
     assert mark.note == "patch 1, not shifted"
@@ -47,7 +50,7 @@ def test_a_dead_patch_that_did_not_move_has_no_box_and_no_arrow() -> None:
 def test_a_sentence_box_that_is_a_patch_is_that_patch() -> None:
     other = (1.0, 2.0, 3.0, 4.0)
     sentence = SentenceRecord("All.", 0, 4, (BOX, other, BOX))
-    view = view_of(result_with(report="All.", sentences=(sentence,)))
+    view = seen(report="All.", sentences=(sentence,))
     assert view.lines[0].marks == ("0", "x0")
     assert view.drawing.extras[0].anchor is None
 
@@ -55,20 +58,20 @@ def test_a_sentence_box_that_is_a_patch_is_that_patch() -> None:
 def test_a_record_that_names_a_patch_lights_that_patch() -> None:
     word = WordRecord("All", 0, 3, 0.5, 1, BOX)
     keyword = KeywordRecord("heart", "biological structure", 1.0, 0, BOX)
-    view = view_of(result_with(report="All.", words=(word,), keywords=(keyword,)))
+    view = seen(report="All.", words=(word,), keywords=(keyword,))
     assert view.lines[0].pieces[0].mark == "1"
     assert (view.keywords[0].mark, view.keywords[0].left, view.keywords[0].top) == ("0", 10, 10)
 
 
 def test_without_patches_words_keep_their_boxes() -> None:
-    view = view_of(result_with(report="All.", patches=(), words=(WordRecord("All", 0, 3, 0.5, 7, BOX),)))
+    view = seen(report="All.", patches=(), words=(WordRecord("All", 0, 3, 0.5, 7, BOX),))
     assert view.lines[0].pieces[0].mark == "x0"
 
 
 def test_sentences_are_numbered_and_what_stands_between_them_is_kept() -> None:
     report = "FINDINGS: Clear. Heart normal."
     sentences = (SentenceRecord("Heart normal.", 17, 30, ()), SentenceRecord("Clear.", 10, 16, ()))
-    lines = view_of(result_with(report=report, sentences=sentences)).lines
+    lines = seen(report=report, sentences=sentences).lines
     assert [(line.number, line.text) for line in lines] == [(0, "FINDINGS: "), (1, "Clear."), (2, "Heart normal.")]
 
 
@@ -78,18 +81,18 @@ def test_the_ninth_sentence_has_the_first_colour() -> None:
 
 def test_word_strength_ranks_the_words() -> None:
     words = tuple(WordRecord(t, i, i + 1, score, 0, BOX) for i, (t, score) in enumerate((("a", 0.2), ("b", 0.6), ("c", 0.3))))
-    pieces = view_of(result_with(report="abc", words=words)).lines[0].pieces
+    pieces = seen(report="abc", words=words).lines[0].pieces
     assert [piece.strength for piece in pieces] == [0.0, 1.0, 0.25]
 
 
 @pytest.mark.parametrize("thumbnail", ["https://example.org/x.png", "data:text/html;base64,AAAA", 'data:image/png;base64,AA" onload="x'])
 def test_a_thumbnail_that_is_no_png_in_the_page_is_left_out(thumbnail: str) -> None:
     keypatch = KeypatchRecord("s", (0.0, 0.0, 1.0, 1.0), 1, "w", 0.5, thumbnail)
-    assert view_of(result_with(keypatches=(keypatch,))).keypatches[0].thumbnail == ""
+    assert seen(keypatches=(keypatch,)).keypatches[0].thumbnail == ""
 
 
 def test_times_are_shares_of_the_longest_stage() -> None:
-    shares = {t.name: t.share for t in view_of(result_with(timings={"match": 1.0, "draw": 4.0, "total": 5.0})).timings}
+    shares = {t.name: t.share for t in seen(timings={"match": 1.0, "draw": 4.0, "total": 5.0}).timings}
     assert shares == {"match": 0.25, "draw": 1.0, "total": 1.0}
 
 
@@ -105,6 +108,6 @@ def test_no_letter_of_the_report_is_lost_or_doubled(
         sentences=tuple(SentenceRecord("", start, end, ()) for start, end in sentence_spans),
         words=tuple(WordRecord("", start, end, 0.0, 0, BOX) for start, end in word_spans),
     )
-    lines = view_of(result).lines
+    lines = view_of(result, 500, 1000).lines
     assert all("".join(piece.text for piece in line.pieces) == line.text for line in lines)
     assert "".join("".join(line.text for line in lines).split()) == "".join(report.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +34,8 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
     """The page of one result: no network, pictures as data URIs, everything that comes from the result escaped.
 
     Args:
-        result: what to show; a result without a film, without a drawn film or without a report leaves those parts out.
+        result: what to show; what it lacks (a film, a drawn film, a report) is left out. Boxes are in pixels of the original film, or of
+            the drawn one where there is no other.
         film_png: the film as PNG at any resolution, of the original's aspect ratio; None where there is none.
         synthetic_png: the drawn film as PNG; None where there is none.
 
@@ -42,7 +44,7 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
     """
     film = _data_uri(film_png) if film_png else ""
     drawn = _data_uri(synthetic_png) if synthetic_png else ""
-    view = view_of(result)
+    view = view_of(result, *_size(result, synthetic_png))
     script = _asset("page.js")
     return (
         _environment()
@@ -67,6 +69,14 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
 def index_page(entries: Sequence[IndexEntry]) -> str:
     """The page of many results: thumbnail, first sentence and link of each, in the order given."""
     return _environment().get_template("index.html.j2").render(entries=entries, css=_asset("page.css"), notice=NOTICE)
+
+
+def _size(result: Result, synthetic_png: bytes | None) -> tuple[int, int]:
+    """Width and height that boxes count in: of the original film, else of the drawn one (from its PNG's header)."""
+    if result.image:
+        return result.image.width, result.image.height
+    width, height = struct.unpack(">II", synthetic_png[16:24]) if synthetic_png else (1, 1)
+    return width, height
 
 
 def _title(result: Result, has_film: bool) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from cyclicxr.types import KeypatchRecord, PixelBox, Point, Result, SentenceRecord, WordRecord
 
 UNITS = 1000.0  # width of the drawing over the film; its height follows from the film's aspect ratio
-DRAWN_SIDE = 256  # pixels along a side of a drawn film; its boxes are shown where a result has no film
 COLOURS = 8  # sentence colours in page.css; the ninth sentence begins again
 HEAD = 11.0  # units: length of an arrow's head
 THUMBNAIL = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")  # any other address could fetch something
@@ -143,10 +142,9 @@ class View:
     timings: tuple[Timing, ...]
 
 
-def view_of(result: Result) -> View:
-    """Lay a result out. Without a film, boxes are those of the drawn film."""
-    size = (result.image.width, result.image.height) if result.image else (DRAWN_SIDE, DRAWN_SIDE)
-    drawing = Drawing(*size)
+def view_of(result: Result, width: int, height: int) -> View:
+    """Lay a result out over a film of `width` x `height` pixels, those that its boxes count in."""
+    drawing = Drawing(width, height)
     for index, patch in enumerate(result.patches):
         drawing.add_patch(index, patch.box, patch.anchor, patch.shift)
     keywords = []
@@ -162,7 +160,8 @@ def _lines(result: Result, drawing: Drawing) -> Iterator[Line]:
     """The report from its first character to its last: sentences in order, and whatever stands between them."""
     at = 0
     for number, sentence in enumerate(sorted(result.sentences, key=lambda s: s.start), start=1):
-        start, end = max(sentence.start, at), max(sentence.end, at)
+        start = max(sentence.start, at)
+        end = max(sentence.end, start)
         yield from _gap(result, drawing, at, start)
         pieces = tuple(_pieces(result, drawing, start, end))
         yield Line(number, result.report[start:end], pieces, _marks(sentence, drawing), sentence.consistency, sentence.flagged)
