@@ -38,7 +38,7 @@ class EncoderConfig:
     offset_scale: float = 0.125  # [ours] largest shift of a centre, in widths of the image; Eq. 1 to the letter is 1
     size_scale: float = 0.25  # [ours] largest side of a patch, in widths of the image; Eq. 2 to the letter is 1
     size_floor: float = 0.0  # [ours] smallest side, in widths of the image; 0 keeps Eq. 2
-    dropout: float = 0.1  # [ours]
+    dropout: float = 0.05  # [ours]
 
     def __post_init__(self) -> None:
         _require(self.stem in ("conv", "patch"), f"encoder.stem: '{self.stem}' is neither 'conv' nor 'patch'")
@@ -52,7 +52,7 @@ class ClassifierConfig:
     """Classification pre-training of the image encoder ("pre-trained with the disease classification task", 4.1)."""
 
     min_films: int = 40  # [ours] a finding with fewer training films is not learned
-    epochs: int = 12  # [ours]
+    epochs: int = 8  # [ours]
     batch: int = 32  # [ours]
     learning_rate: float = 1.5e-3  # [ours]
     weight_decay: float = 0.05  # [ours]
