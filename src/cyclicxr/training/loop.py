@@ -97,8 +97,10 @@ class StepLog:
             for name, value in numbers.items():
                 self.board.add_scalar(f"{kind}/{name}", value, step)
 
-    def close(self) -> None:
-        """Close the files."""
+    def __enter__(self) -> StepLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.file.close()
         if self.board is not None:
             self.board.close()
@@ -122,9 +124,8 @@ def run_loop(stage: str, trainable: Trainable, run: RunDirectory, *, epochs: int
     done, spent = _restore(trainable, checkpoint) if resume and checkpoint.exists() else (0, 0.0)
     steps = [len(trainable.batches(epoch)) for epoch in range(epochs)]
     total, step, start = sum(steps), 0, time.monotonic() - spent
-    step_log = StepLog(run, stage, done)
     saved = time.monotonic()
-    with _progress() as progress:
+    with StepLog(run, stage, done) as step_log, _progress() as progress:
         task = progress.add_task(stage, total=total, completed=done, numbers="")
         for epoch in range(epochs):
             if step + steps[epoch] <= done:
@@ -137,7 +138,7 @@ def run_loop(stage: str, trainable: Trainable, run: RunDirectory, *, epochs: int
                 numbers = _seeded_step(stage, trainable, indices, step, total, seed, checkpoint)
                 step_log.write("train", step, numbers)
                 _show(progress, task, stage, step, total, numbers, time.monotonic() - start)
-                is_last = step == total or step == sum(steps[: epoch + 1])
+                is_last = step == sum(steps[: epoch + 1])
                 if is_last:
                     torch.manual_seed(_mix(seed, f"{stage}/validate", step))
                     found = {**trainable.validate(), "seconds": time.monotonic() - start}
@@ -146,7 +147,6 @@ def run_loop(stage: str, trainable: Trainable, run: RunDirectory, *, epochs: int
                 if is_last or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     save_state(checkpoint, {"step": step, "seconds": time.monotonic() - start, "trainable": trainable.state()})
                     saved = time.monotonic()
-    step_log.close()
 
 
 def seconds_spent(run: RunDirectory, stage: str) -> float:
