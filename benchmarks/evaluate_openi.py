@@ -13,15 +13,14 @@ from pathlib import Path
 from machine import save_result
 
 import cyclicxr
-from cyclicxr.checkpoint import read_json
-from cyclicxr.config import Preset, from_json
+from cyclicxr.checkpoint import read_preset
 from cyclicxr.evaluate import TASKS, evaluate
 from cyclicxr.match.adamatch import AdaMatch
 
 
 def matcher_of(folder: Path) -> AdaMatch:
     """The matcher of a model directory, whatever else of the model is there."""
-    preset = from_json(Preset, read_json(folder / "config.json"))
+    preset = read_preset(folder)
     return AdaMatch.load(folder, preset.encoder, preset.words, preset.match)
 
 

@@ -168,7 +168,7 @@ def test_interrupted_it_goes_on_and_ends_the_same(whole, tmp_path):
         evaluate(first, table, out=tmp_path, tasks=["report", "draw"])
     with (tmp_path / "reports.jsonl").open("a") as file:
         file.write('{"id": "test39", "hypoth')  # killed in the middle of a line
-    second = Model(lives=3)
+    second = Model(lives=2)
     with pytest.raises(KeyboardInterrupt):
         evaluate(second, table, out=tmp_path, tasks=["report", "draw"])
     third = Model()

@@ -24,7 +24,7 @@ from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.corpus import to_float
 from cyclicxr.types import InputError, Study
 
-BATCH = 16  # films drawn at once; part of what the seed fixes
+BATCH = 32  # films drawn at once; part of what the seed fixes
 DRAWN, SHUFFLED = "drawn from the true report", "drawn from another film's report"
 RECONSTRUCTED, OTHERS, REAL = "VQ-GAN reconstruction (floor)", "other real films (floor)", "the real film"
 

@@ -23,7 +23,7 @@ from cyclicxr.metrics.ptb import Meteor, open_meteor
 from cyclicxr.metrics.report import output_counts, report_statistics
 from cyclicxr.types import InputError
 
-BATCH = 16  # films written for at once, and lines of the file of hypotheses at once
+BATCH = 32  # films written for at once, and lines of the file of hypotheses at once
 OURS, CEILING = "this model", "the true report (ceiling of the finding reader)"
 
 
@@ -69,6 +69,7 @@ def raw_reports(table: Path) -> dict[str, str]:
     else:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
+    rows = [{name.strip(): value for name, value in row.items() if name} for row in rows]
     return {
         str(row["id"]).strip(): row.get("report") or report_text(row.get("findings") or "", row.get("impression") or "") for row in rows
     }
