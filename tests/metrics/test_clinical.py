@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from cyclicxr.data.openi import FINDINGS
-from cyclicxr.metrics.clinical import NORMAL, area_under_curve, findings_named, finding_statistics, named_findings, score_findings
+from cyclicxr.metrics.clinical import NORMAL, area_under_curve, finding_statistics, findings_named, named_findings, score_findings
 from cyclicxr.types import InputError
 
 SENTENCES = {
