@@ -139,6 +139,7 @@ def test_bad_downloads_are_refused(download: Path) -> None:
     assert not (download / "studies.csv").exists()
 
 
+@pytest.mark.slow
 def test_the_official_reports_give_the_studies_we_have(openi: Path, tmp_path: Path) -> None:
     table = tmp_path / "studies.csv"
     build_openi(openi / "official" / "NLMCXR_reports.tgz", openi / "images", table, openi / "official" / "indiana_projections.csv")
