@@ -44,7 +44,7 @@ class FilmClassifier(nn.Module):
         logits: Tensor = self.head(self.dropout(self.features(pixels)))
         return logits
 
-    def maps(self, pixels: Float[Tensor, "b 1 h w"]) -> list[Float[Tensor, "b c h w"]]:
+    def maps(self, pixels: Float[Tensor, "b 1 h w"]) -> list[Float[Tensor, "b _c _y _x"]]:
         """Features of stages 1 to 3 laid out on their grids, 1/4, 1/8 and 1/16 of the film."""
         return [stage.as_map() for stage in self.encoder(pixels)[:3]]
 

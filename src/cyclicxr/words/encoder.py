@@ -39,18 +39,33 @@ class TokenBatch:
 
 
 def train_tokenizer(reports: Sequence[str], size: int) -> PreTrainedTokenizerFast:
-    """WordPiece of at most `size` pieces, lower case, learned from reports."""
-    wordpiece = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    wordpiece.normalizer = normalizers.BertNormalizer(lowercase=True)
-    wordpiece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """WordPiece of at most `size` pieces, lower case, learned from reports; the same reports give the same pieces and ids."""
+    normalizer, pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = [word for report in reports for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(report))]
+    wordpiece = Tokenizer(models.WordPiece(_learn_pieces(words, size), unk_token="[UNK]"))
+    wordpiece.normalizer, wordpiece.pre_tokenizer = normalizer, pre_tokenizer
     wordpiece.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
-    wordpiece.train_from_iterator(reports, trainer)
+    cls, sep = wordpiece.token_to_id("[CLS]"), wordpiece.token_to_id("[SEP]")
+    wordpiece.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
     pad, unknown, first, last, hidden = _SPECIAL
-    wordpiece.post_processor = processors.BertProcessing((last, _SPECIAL.index(last)), (first, _SPECIAL.index(first)))
     return PreTrainedTokenizerFast(
         tokenizer_object=wordpiece, pad_token=pad, unk_token=unknown, cls_token=first, sep_token=last, mask_token=hidden
     )
+
+
+def _learn_pieces(words: Sequence[str], size: int) -> dict[str, int]:
+    """Piece -> id. The trainer numbers its "##" letters in the order of a hash table that differs from process to process, so a letter
+    inside a word is given to it as a letter of its own, from the private plane, and named "##" afterwards."""
+    inside = {letter: chr(0xF0000 + i) for i, letter in enumerate(sorted({letter for word in words for letter in word[1:]}))}
+    outside = {mark: letter for letter, mark in inside.items()}
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
+    learner.train_from_iterator((word[0] + "".join(inside[letter] for letter in word[1:]) for word in words), trainer)
+    return {
+        ("##" if piece[0] in outside else "") + "".join(outside.get(letter, letter) for letter in piece): number
+        for piece, number in learner.get_vocab().items()
+    }
 
 
 def tokenize(tokenizer: PreTrainedTokenizerFast, reports: Sequence[str], max_tokens: int) -> TokenBatch:
