@@ -23,7 +23,7 @@ from cyclicxr.types import (
     WordRecord,
 )
 
-WIDTH, HEIGHT, GRID = 2020, 2440, 16
+WIDTH, HEIGHT, GRID = 606, 732, 16
 
 
 def draw_chest(width: int, height: int, effusion: float, blur: float = 1.0) -> Image.Image:
@@ -79,8 +79,8 @@ def make_patches() -> tuple[PatchRecord, ...]:
     for index in range(GRID * GRID):
         row, column = divmod(index, GRID)
         anchor: Point = ((column + 0.5) / GRID * WIDTH, (row + 0.5) / GRID * HEIGHT)
-        shift = (70 * math.sin(1.7 * row + 0.6 * column), 60 * math.cos(0.9 * row - 1.3 * column))
-        half = (70 + 40 * math.sin(index), 80 + 45 * math.cos(1.3 * index))
+        shift = (21 * math.sin(1.7 * row + 0.6 * column), 18 * math.cos(0.9 * row - 1.3 * column))
+        half = (21 + 12 * math.sin(index), 24 + 13.5 * math.cos(1.3 * index))
         x, y = anchor[0] + shift[0], anchor[1] + shift[1]
         box = (max(x - half[0], 0.0), max(y - half[1], 0.0), min(x + half[0], float(WIDTH)), min(y + half[1], float(HEIGHT)))
         records.append(PatchRecord(box, anchor, shift))

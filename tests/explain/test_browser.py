@@ -47,7 +47,7 @@ class Visit:
 
     def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 820, scheme: str = "light") -> None:
         self.page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.page.set_default_timeout(5000)
+        self.page.set_default_timeout(60_000)  # of a busy machine
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
@@ -174,7 +174,6 @@ def test_the_two_films_can_be_wiped(visit: Visit) -> None:
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (800, 600), (1600, 1000)])
 def test_every_page_fits_and_is_quiet(browser: Any, folder: Path, name: str, width: int, height: int) -> None:
     opened = Visit(browser, folder / f"{name}.html", width, height, scheme="dark")
-    opened.page.wait_for_load_state("networkidle")
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.page.locator(".notice").is_visible()
     opened.page.mouse.wheel(0, 5000)
