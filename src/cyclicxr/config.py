@@ -68,9 +68,9 @@ class WordsConfig:
     revision: str = ""  # of the hub id, pinned
     vocabulary: int = 2000  # [ours] WordPiece trained on the training reports
     width: int = 192  # [ours]
-    layers: int = 3  # [ours]
+    layers: int = 2  # [ours]
     heads: int = 4  # [ours]
-    max_tokens: int = 160  # [ours] longer reports are cut at the end, and counted
+    max_tokens: int = 112  # [ours] longer reports are cut at the end, and counted
     dropout: float = 0.1  # [ours]
 
 
@@ -82,9 +82,11 @@ class MatchConfig:
     stage: int = 3  # [paper Table 6] whose patches are matched
     temperature: float = 0.07  # [ours] tau at the start; learned, clamped as in CLIP
     group_identical: bool = True  # [ours] identical reports of a batch are not each other's negatives; False is the paper
-    epochs: int = 30  # [ours] paper 4.1: 15
+    epochs: int = 8  # [ours] paper 4.1: 15
     batch: int = 64  # [ours] paper 4.1: 112 a GPU
-    learning_rate: float = 4e-3  # [ours] paper 4.1: 6e-3 at 8 x 112
+    learning_rate: float = 1e-2  # [ours] paper 4.1: 6e-3 at 8 x 112; so few steps need larger ones
+    image_rate: float = 0.2  # [ours] learning rate of the pre-trained image encoder, as a share; the paper's is 1
+    frozen_stages: int = 1  # [ours] first stages of the image encoder that keep their pre-trained weights; the paper's is 0
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.1  # [ours] share of all steps
 
@@ -119,7 +121,7 @@ class VQGANConfig:
     blocks: int = 1  # [ours] residual blocks a level; taming: 2
     unshuffle: int = 4  # [ours] space-to-depth before the first level; 1 is taming. f = unshuffle x 2^(levels - 1)
     attention: bool = True  # [taming] attention at the lowest resolution
-    epochs: int = 8  # [ours]
+    epochs: int = 5  # [ours]
     batch: int = 8  # [ours]
     learning_rate: float = 4e-4  # [ours]
     commitment: float = 0.25  # [taming]
@@ -212,7 +214,7 @@ PAPER = Preset(
         size_scale=1.0,
     ),
     words=WordsConfig(pretrained="emilyalsentzer/Bio_ClinicalBERT", revision="d5892b39a4adaed74b92212a44081509db72f87b", max_tokens=256),
-    match=MatchConfig(width=256, group_identical=False, epochs=15, batch=112, learning_rate=6e-3),
+    match=MatchConfig(width=256, group_identical=False, epochs=15, batch=112, learning_rate=6e-3, image_rate=1.0, frozen_stages=0),
     codebooks=CodebooksConfig(extractor="d4data/biomedical-ner-all", revision="main", keywords_per_group=200, pairs=2000),
     vqgan=VQGANConfig(
         code_width=256, channels=128, multipliers=(1, 1, 2, 2, 4), blocks=2, unshuffle=1, epochs=20, batch=8, learning_rate=4.5e-6

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+LENGTH_GROUPS = 4  # reports are sorted by length into so many groups, each padded to its own longest
+
 
 def maxsim(
     patches: Float[Tensor, "b n d"], words: Float[Tensor, "c k d"], mask: Bool[Tensor, "c k"]
@@ -37,8 +39,17 @@ def maxsim(
     """
     if not bool(mask.any(dim=1).all()):
         raise ValueError("maxsim: a report without words")
-    image_to_text, text_to_image = _MaxSim.apply(patches, words, mask)  # type: ignore[no-untyped-call]
-    return image_to_text, text_to_image
+    order = mask.sum(dim=1).argsort()
+    parts = [_of_like_length(patches, words, mask, group) for group in order.chunk(min(LENGTH_GROUPS, len(order)))]
+    back = order.argsort()
+    return torch.cat([to_text for to_text, _ in parts], dim=1)[:, back], torch.cat([to_image for _, to_image in parts], dim=1)[:, back]
+
+
+def _of_like_length(patches: Tensor, words: Tensor, mask: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """Some of the reports, cut behind the last word of the longest: what is behind is padding for all."""
+    longest = int(mask[group].any(dim=0).nonzero().max()) + 1
+    found: tuple[Tensor, Tensor] = _MaxSim.apply(patches, words[group, :longest], mask[group, :longest])  # type: ignore[no-untyped-call]
+    return found
 
 
 class _MaxSim(torch.autograd.Function):

@@ -65,9 +65,9 @@ def cosine(progress: float, warmup: float) -> float:
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the learning rate of every group."""
+    """Set the learning rate of every group, times the group's own `share` where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
 
 
 def decayed(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

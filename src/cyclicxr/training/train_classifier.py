@@ -39,7 +39,8 @@ def learnable(corpus: Corpus, min_films: int) -> list[str]:
     found = [finding for finding, count in zip(FINDINGS, counts, strict=True) if count >= min_films]
     if not found:
         raise InputError(
-            f"studies table: no finding of the `mesh` column is on {min_films} films of `train`; add annotations or lower classifier.min_films"
+            f"studies table: no finding of the `mesh` column is on {min_films} training films; "
+            "add annotations or lower classifier.min_films"
         )
     return found
 

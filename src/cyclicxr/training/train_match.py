@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
@@ -51,8 +51,25 @@ class MatchTraining:
         tokenizer = build_tokenizer(preset.words, self.reports)
         self.model = AdaMatch.build(preset.encoder, preset.words, preset.match, tokenizer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.image.load_state_dict(classifier.encoder.state_dict())
-        self.optimizer = Lamb(decayed(self.model, self.config.weight_decay), lr=self.config.learning_rate)
+        self.model.image.stages[: self.config.frozen_stages].requires_grad_(False)
+        self.optimizer = Lamb(self._groups(), lr=self.config.learning_rate)
         self.groups = groups_of(self.reports) if self.config.group_identical else torch.arange(len(train))
+
+    def _groups(self) -> list[dict[str, Any]]:
+        image = [{**group, "share": self.config.image_rate} for group in decayed(self.model.image, self.config.weight_decay)]
+        others = nn.ModuleDict({"project": self.model.project, "text": self.model.text})
+        temperature = {"params": [self.model.log_temperature], "weight_decay": 0.0}
+        return [*image, *decayed(others, self.config.weight_decay), temperature]
+
+    def centre(self) -> None:
+        """Let patches and words start around 0: take the mean of a batch away through the projections' biases. Else all point one way."""
+        first = self.batches(0)[0]
+        with torch.no_grad():
+            tokens = self.model.tokens([self.reports[i] for i in first])
+            words = self.model.text.bert(input_ids=tokens.ids, attention_mask=tokens.attention.long()).last_hidden_state[tokens.mask]
+            patches = self.model.image(self.train.films(first))[self.config.stage - 1].features.flatten(0, 1)
+            for project, features in ((self.model.project, patches), (self.model.text.project, words)):
+                project.bias.copy_(-project.weight @ features.float().mean(dim=0))
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Shuffled."""
@@ -111,6 +128,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     """
     torch.manual_seed(preset.seed)
     training = MatchTraining(corpus.split("train"), corpus.split("val"), preset, FilmClassifier.load(run.model))
+    training.centre()
     run_loop("match", training, run, epochs=preset.match.epochs, seed=preset.seed, resume=resume)
     training.model.save(run.model)
     cut = training.model.tokens(training.reports).cut
