@@ -13,15 +13,8 @@ from pathlib import Path
 from machine import save_result
 
 import cyclicxr
-from cyclicxr.checkpoint import read_preset
 from cyclicxr.evaluate import TASKS, evaluate
 from cyclicxr.match.adamatch import AdaMatch
-
-
-def matcher_of(folder: Path) -> AdaMatch:
-    """The matcher of a model directory, whatever else of the model is there."""
-    preset = read_preset(folder)
-    return AdaMatch.load(folder, preset.encoder, preset.words, preset.match)
 
 
 def main() -> None:
@@ -40,7 +33,7 @@ def main() -> None:
         out=asked.out,
         split=asked.split,
         tasks=asked.tasks.split(","),
-        compare={name: matcher_of(Path(folder)) for name, folder in others.items()},
+        compare={name: AdaMatch.load(Path(folder)) for name, folder in others.items()},
         progress=lambda what, done, total: print(
             f"\r{what}: {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True
         ),

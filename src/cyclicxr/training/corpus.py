@@ -14,10 +14,12 @@ from torch import Tensor
 
 from cyclicxr.checkpoint import load_tensors, save_tensors
 from cyclicxr.data.images import network_pixels, read_film
-from cyclicxr.data.studies import read_studies
+from cyclicxr.data.studies import read_studies, split_by_patient
 from cyclicxr.types import InputError, Study
 
 log = logging.getLogger(__name__)
+
+SPLIT_SEED = 0  # a table without a `split` column is split by patient, always in the same way
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def load_corpus(table: Path, size: int, cache: Path) -> Corpus:
         InputError: the table is wrong, or no film could be read.
     """
     studies = read_studies(table)
+    if not any(study.split for study in studies):
+        studies = split_by_patient(studies, SPLIT_SEED)
     stored = cache / f"films-{size}-{_fingerprint(studies)}.safetensors"
     if stored.exists():
         found = load_tensors(stored)
