@@ -59,6 +59,11 @@ def reconstruction_error(films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor,
         if low < 0 or high > 1:
             raise InputError(f"reconstruction error: {name} range over [{low:.3g}, {high:.3g}]; give pixels in [0, 1]")
     films, redrawn = films.float(), redrawn.float()
+    with torch.autocast(films.device.type, enabled=False):  # SSIM subtracts squares of means: in bfloat16 nothing true is left
+        return _errors(films, redrawn)
+
+
+def _errors(films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> dict[str, Float[Tensor, " b"]]:
     return {
         "L1": (films - redrawn).abs().flatten(1).mean(1),
         "PSNR": peak_signal_noise_ratio(redrawn, films, data_range=1.0, reduction="none", dim=(1, 2, 3)).clamp_max(100),
