@@ -36,7 +36,8 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 y x"]:
         """Films in [0, 1] -> logits, large where the patch looks real."""
-        return self.main(pixels * 2 - 1)
+        logits: Tensor = self.main(pixels * 2 - 1)
+        return logits
 
 
 def perceptual_distance(real: Sequence[Float[Tensor, "b _ _ _"]], redrawn: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, ""]:
@@ -63,7 +64,8 @@ def adaptive_weight(reconstruction: Float[Tensor, "*w"], adversarial: Float[Tens
 
     Source: [13] Eq. (7), with taming's delta.
     """
-    return (reconstruction.norm() / (adversarial.norm() + 1e-4)).clamp(0, LARGEST)
+    lengths: list[Tensor] = [torch.linalg.vector_norm(gradient) for gradient in (reconstruction, adversarial)]
+    return (lengths[0] / (lengths[1] + 1e-4)).clamp(0, LARGEST)
 
 
 def _unit(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -93,15 +93,15 @@ class Quantizer(nn.Module):
         return counts, torch.zeros_like(self.sums).index_add_(0, ids, vectors)
 
 
-def perplexity(ids: Int[Tensor, "..."], codes: int) -> float:
+def perplexity(ids: Int[Tensor, "*axes"], codes: int) -> float:
     """exp of the entropy of the codes' frequencies: how many codes are used as if evenly; in [1, codes]."""
     share = torch.bincount(ids.flatten(), minlength=codes).double() / ids.numel()
     return float(torch.special.entr(share).sum().exp())
 
 
-def usage(ids: Int[Tensor, "..."], codes: int) -> float:
+def usage(ids: Int[Tensor, "*axes"], codes: int) -> float:
     """Share of the codes that occur, in [0, 1]."""
-    return len(ids.unique()) / codes
+    return int(torch.bincount(ids.flatten(), minlength=codes).count_nonzero()) / codes
 
 
 def _sample(vectors: Float[Tensor, "n d"], count: int) -> Float[Tensor, "m d"]:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cyclicxr.checkpoint import load_tensors, save_tensors
+from cyclicxr.checkpoint import load_weights, save_tensors
 from cyclicxr.config import VQGANConfig
 from cyclicxr.tokens.quantize import Quantizer
 from cyclicxr.types import InputError
@@ -38,9 +38,7 @@ class VQGAN(nn.Module):
         self.post_quant_conv = nn.Conv2d(width, width, 1)
         self.decoder = Decoder(config)
 
-    def forward(
-        self, pixels: Float[Tensor, "b 1 h w"]
-    ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, ""], Int[Tensor, "b y x"]]:
+    def forward(self, pixels: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, ""], Int[Tensor, "b y x"]]:
         """Films in [0, 1] -> reconstructions (around [0, 1], not clamped: they carry the gradient), commitment loss, ids."""
         codes, loss, ids = self.quantize(self._vectors(pixels))
         return self._film(codes), loss, ids
@@ -56,7 +54,9 @@ class VQGAN(nn.Module):
         if pixels.shape[2] % f or pixels.shape[3] % f:
             raise InputError(f"VQ-GAN: films of {pixels.shape[2]} x {pixels.shape[3]} pixels; give multiples of {f}")
         if not bool(((pixels >= 0) & (pixels <= 1)).all()):
-            raise InputError(f"VQ-GAN: pixels range over [{float(pixels.min()):.3g}, {float(pixels.max()):.3g}]; give numbers in [0, 1], no NaN")
+            raise InputError(
+                f"VQ-GAN: pixels range over [{float(pixels.min()):.3g}, {float(pixels.max()):.3g}]; give numbers in [0, 1], no NaN"
+            )
         vectors = self._vectors(pixels).float()
         return self.quantize.nearest(vectors.permute(0, 2, 3, 1).flatten(0, 2)).view(len(vectors), *vectors.shape[2:])
 
@@ -75,8 +75,8 @@ class VQGAN(nn.Module):
         """The codebook."""
         return self.quantize.embedding.weight.detach().clone()
 
-    def last_layer(self) -> nn.Parameter:
-        """Weights of the decoder's last convolution, where the adaptive weight compares gradients."""
+    def last_layer(self) -> Float[Tensor, "o i k l"]:
+        """Weights of the decoder's last convolution (o, i, k, l), where the adaptive weight compares gradients."""
         return self.decoder.conv_out.weight
 
     def save(self, path: Path) -> None:
@@ -91,17 +91,16 @@ class VQGAN(nn.Module):
             InputError: the file is missing, broken, or of another config.
         """
         model = cls(config)
-        try:
-            model.load_state_dict(load_tensors(path))
-        except RuntimeError as error:
-            raise InputError(f"{path}: not the VQ-GAN of this config ({str(error).splitlines()[-1].strip()}); train the stage again") from None
+        load_weights(model, path)
         return model.eval().requires_grad_(False)
 
     def _vectors(self, pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b d y x"]:
-        return self.quant_conv(self.encoder(pixels * 2 - 1))
+        vectors: Tensor = self.quant_conv(self.encoder(pixels * 2 - 1))
+        return vectors
 
     def _film(self, codes: Float[Tensor, "b d y x"]) -> Float[Tensor, "b 1 h w"]:
-        return (self.decoder(self.post_quant_conv(codes)) + 1) / 2
+        film: Tensor = self.decoder(self.post_quant_conv(codes))
+        return (film + 1) / 2
 
 
 class Encoder(nn.Module):
@@ -115,7 +114,8 @@ class Encoder(nn.Module):
         before = [config.channels, *widths[:-1]]
         last = len(widths) - 1
         self.down = nn.ModuleList(
-            Level(before[i], widths[i], config.blocks, attention=config.attention and i == last, downsample=i < last) for i in range(len(widths))
+            Level(before[i], widths[i], config.blocks, attention=config.attention and i == last, downsample=i < last)
+            for i in range(len(widths))
         )
         self.mid = Middle(widths[-1])
         self.norm_out = _norm(widths[-1])
@@ -126,7 +126,8 @@ class Encoder(nn.Module):
         x = self.conv_in(functional.pixel_unshuffle(film, self.unshuffle).contiguous(memory_format=torch.channels_last))
         for level in self.down:
             x = level(x)
-        return self.conv_out(functional.silu(self.norm_out(self.mid(x))))
+        vectors: Tensor = self.conv_out(functional.silu(self.norm_out(self.mid(x))))
+        return vectors
 
 
 class Decoder(nn.Module):
@@ -141,7 +142,8 @@ class Decoder(nn.Module):
         before = [*widths[1:], widths[-1]]
         last = len(widths) - 1
         self.up = nn.ModuleList(  # as in taming, up[0] is the level of the film and runs last
-            Level(before[i], widths[i], config.blocks + 1, attention=config.attention and i == last, upsample=i > 0) for i in range(len(widths))
+            Level(before[i], widths[i], config.blocks + 1, attention=config.attention and i == last, upsample=i > 0)
+            for i in range(len(widths))
         )
         self.norm_out = _norm(widths[0])
         self.conv_out = nn.Conv2d(widths[0], config.unshuffle**2, 3, padding=1)
@@ -157,9 +159,7 @@ class Decoder(nn.Module):
 class Level(nn.Module):
     """Residual blocks at one resolution, each followed by attention where asked, then half or twice the resolution."""
 
-    def __init__(
-        self, before: int, after: int, blocks: int, *, attention: bool, downsample: bool = False, upsample: bool = False
-    ) -> None:
+    def __init__(self, before: int, after: int, blocks: int, *, attention: bool, downsample: bool = False, upsample: bool = False) -> None:
         super().__init__()
         self.block = nn.ModuleList(ResidualBlock(before if i == 0 else after, after) for i in range(blocks))
         self.attn = nn.ModuleList(Attention(after) for _ in range(blocks if attention else 0))
@@ -190,7 +190,8 @@ class Middle(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Same shape."""
-        return self.block_2(self.attn_1(self.block_1(x)))
+        x = self.block_2(self.attn_1(self.block_1(x)))
+        return x
 
 
 class ResidualBlock(nn.Module):
@@ -206,9 +207,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """Same resolution."""
-        h = self.conv1(functional.silu(self.norm1(x)))
+        h: Tensor = self.conv1(functional.silu(self.norm1(x)))
         h = self.conv2(functional.silu(self.norm2(h)))
-        return self.nin_shortcut(x) + h
+        x = self.nin_shortcut(x)
+        return x + h
 
 
 class Attention(nn.Module):
@@ -224,7 +226,8 @@ class Attention(nn.Module):
         h = self.norm(x)
         q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))  # (b, h w, c)
         found = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
-        return x + self.proj_out(found)
+        change: Tensor = self.proj_out(found)
+        return x + change
 
 
 class Downsample(nn.Module):
@@ -236,7 +239,8 @@ class Downsample(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c y x"]:
         """Padded right and below, as in taming."""
-        return self.conv(functional.pad(x, (0, 1, 0, 1)))
+        x = self.conv(functional.pad(x, (0, 1, 0, 1)))
+        return x
 
 
 class Upsample(nn.Module):
@@ -248,7 +252,8 @@ class Upsample(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c y x"]:
         """Nearest neighbour, then smoothed."""
-        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        x = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return x
 
 
 def _norm(width: int) -> nn.GroupNorm:

@@ -128,7 +128,7 @@ class VQGANTraining:
         at_last = [torch.autograd.grad(redrawn, last, g, retain_graph=True)[0] for g in (gradient, adversarial)]
         weight = self.config.adversarial * adaptive_weight(*at_last)
         self.critic_optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.critic_optimizer.step()
         numbers = {"discriminator": float(loss.detach()), "adversarial": float(fooled.detach()), "adversarial weight": float(weight)}
         return weight * adversarial, numbers
