@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclicxr.config import Preset, from_json
 from cyclicxr.types import InputError
@@ -81,6 +81,20 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """
     tensors, _ = _read(path)
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a module with what `save_tensors` wrote of its `state_dict()`.
+
+    Raises:
+        InputError: the file is missing, truncated, or of a module of other sizes.
+    """
+    tensors = load_tensors(path)
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise InputError(f"{path}: does not fit {CONFIG} beside it ({reason}); restore both from one run, or train again") from None
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -21,8 +21,6 @@ TOY = EncoderConfig(
     size_scale=1.0,
     dropout=0.0,
 )
-    size=64, widths=(4, 8, 8, 12), convolutions=(1, 1, 1, 1), attentions=(0, 0, 1, 1), heads=(1, 2, 2, 3), size_scale=1.0, dropout=0.0
-)
 
 
 def encoder(config: EncoderConfig = TOY) -> ImageEncoder:

@@ -16,14 +16,15 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from cyclicxr.checkpoint import read_json, write_json
-from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.codebooks.matcher import Matcher
 from cyclicxr.match.evidence import sentence_support
+from cyclicxr.types import InputError
 
 FILE = "support.json"
 
 
 def excess(
-    patches: Float[Tensor, "n d"], keypatches: Float[Tensor, "p d"], matcher: AdaMatch, sentences: Sequence[str]
+    patches: Float[Tensor, "n d"], keypatches: Float[Tensor, "p d"], matcher: Matcher, sentences: Sequence[str]
 ) -> Float[Tensor, " c"]:
     """Each sentence's support by a film less its support by all keypatches together: how close the film comes to the best known.
 
@@ -34,7 +35,7 @@ def excess(
         sentences: at least one.
     """
     words = matcher.encode_texts(list(sentences))
-    return sentence_support(patches, words) - sentence_support(keypatches, words)
+    return sentence_support(patches, words.features, words.mask) - sentence_support(keypatches, words.features, words.mask)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ class Support:
         Raises:
             InputError: it is missing or broken.
         """
-        return cls(**read_json(directory / FILE))
+        values = read_json(directory / FILE)
+        if not isinstance(values, dict) or set(values) != {"slope", "intercept", "auc"}:
+            raise InputError(f"{directory / FILE}: not a calibration; run the codebooks stage again")
+        return cls(**values)
 
 
 def consistency(original: Float[Tensor, " c"], redrawn: Float[Tensor, " c"]) -> Float[Tensor, " c"]:

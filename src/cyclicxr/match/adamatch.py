@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from cyclicxr.checkpoint import load_tensors, read_preset, save_tensors
+from cyclicxr.checkpoint import load_weights, read_preset, save_tensors
 from cyclicxr.config import EncoderConfig, MatchConfig, WordsConfig
 from cyclicxr.patches.encoder import ImageEncoder
-from cyclicxr.words.encoder import TextEncoder, TokenBatch, build_bert, load_architecture, save_architecture, tokenize
+from cyclicxr.words.encoder import TextEncoder, TokenBatch, build_bert, load_architecture, load_tokenizer, save_architecture, tokenize
 
 WEIGHTS, TOKENIZER = "match.safetensors", "text_tokenizer"
 MIN_TEMPERATURE = 0.01  # [CLIP] the logit scale is clamped to at most 100
@@ -121,10 +121,9 @@ class AdaMatch(nn.Module):
         Raises:
             InputError: a file is missing or broken.
         """
-        preset, weights = read_preset(directory), load_tensors(directory / WEIGHTS)
-        tokenizer = AutoTokenizer.from_pretrained(directory / TOKENIZER)
-        model = cls(preset.encoder, preset.words, preset.match, load_architecture(directory / TOKENIZER), tokenizer)
-        model.load_state_dict(weights)
+        preset, architecture = read_preset(directory), load_architecture(directory / TOKENIZER)
+        model = cls(preset.encoder, preset.words, preset.match, architecture, load_tokenizer(directory / TOKENIZER))
+        load_weights(model, directory / WEIGHTS)
         return model.eval().requires_grad_(False)
 
     @classmethod

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cyclicxr.match.adamatch import TextWords
@@ -50,12 +50,12 @@ def word_evidence(patches: Float[Tensor, "n d"], words: TextWords, index: int, t
     for match in _WORD.finditer(text):
         tokens = [k for k, (start, end) in enumerate(spans) if start < match.end() and end > match.start()]
         if tokens:
-            score, patch = similarity[:, tokens].mean(dim=1).max(dim=0)
+            score, patch = similarity[:, tokens].mean(dim=1).clamp(-1, 1).max(dim=0)  # rounding may leave [-1, 1]
             found.append(WordEvidence(match.group(), match.start(), match.end(), float(score), int(patch)))
     return found
 
 
-def sentence_support(patches: Float[Tensor, "n d"], words: TextWords) -> Float[Tensor, " c"]:
+def sentence_support(patches: Float[Tensor, "n d"], words: Float[Tensor, "c k d"], mask: Bool[Tensor, "c k"]) -> Float[Tensor, " c"]:
     """s^T of each text to one film: the mean over its tokens of the best patch's cosine. Source: Eq. (6)."""
-    best = torch.einsum("nd,ckd->cnk", patches, words.features).amax(dim=1)  # (c, k)
-    return best.masked_fill(~words.mask, 0).sum(dim=1) / words.mask.sum(dim=1)
+    best = torch.einsum("nd,ckd->cnk", patches, words).amax(dim=1)  # (c, k)
+    return best.masked_fill(~mask, 0).sum(dim=1) / mask.sum(dim=1)

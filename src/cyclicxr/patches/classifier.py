@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cyclicxr.checkpoint import load_tensors, read_json, read_preset, save_tensors, write_json
+from cyclicxr.checkpoint import load_weights, read_json, read_preset, save_tensors, write_json
 from cyclicxr.config import EncoderConfig
 from cyclicxr.patches.encoder import ImageEncoder, StagePatches
 
@@ -61,7 +61,7 @@ class FilmClassifier(nn.Module):
             InputError: a file is missing or broken.
         """
         classifier = cls(read_preset(directory).encoder, read_json(directory / FINDINGS))
-        classifier.load_state_dict(load_tensors(directory / CLASSIFIER))
+        load_weights(classifier, directory / CLASSIFIER)
         return classifier.eval().requires_grad_(False)
 
 

@@ -69,8 +69,8 @@ class ImageEncoder(nn.Module):
 
 
 class Stage(nn.Module):
-    """One stage: patches, position embeddings, residual convolutions, transformer layers. No norm at its end: patches keep their strength, and
-    a mean over them hears the strong ones (with one, cardiomegaly AUC after 3 epochs fell from .90 to .77).
+    """One stage: patches, position embeddings, residual convolutions, transformer layers. No norm at its end: patches keep their strength,
+    and a mean over them hears the strong ones (with one, cardiomegaly AUC after 3 epochs fell from .90 to .77).
     """
 
     anchors: Tensor

@@ -35,6 +35,12 @@ class Lamb(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As PyTorch's, with each moment laid out in memory as its tensor is: the order of a sum decides its last bits."""
+        super().load_state_dict(state_dict)
+        for x, state in self.state.items():
+            state.update({name: torch.empty_like(x).copy_(state[name]) for name in ("m", "v")})
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step over all tensors that have a gradient."""

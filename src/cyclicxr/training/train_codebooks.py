@@ -67,7 +67,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
 
 
 @torch.inference_mode()
-def fit_support(matcher: AdaMatch, visual: VisualCodebook, held_out: Corpus) -> Support:
+def fit_support(matcher: Matcher, visual: VisualCodebook, held_out: Corpus) -> Support:
     """Calibrate the support of a sentence: those of each validation report on its own film, and on the next study's film."""
     patches = torch.cat([matcher.encode_films(films).features for films in batches(held_out)])
     own, other = [], []

@@ -131,7 +131,7 @@ def build_bert(config: WordsConfig, vocabulary: int) -> PreTrainedModel:
                 intermediate_size=4 * config.width,
                 max_position_embeddings=config.max_tokens,
                 hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=0.0,  # dropout there costs the fast attention kernel
             ),
             add_pooling_layer=False,
         )
@@ -151,12 +151,19 @@ def build_tokenizer(config: WordsConfig, reports: Sequence[str]) -> PreTrainedTo
     """
     if not config.pretrained:
         return train_tokenizer(reports, config.vocabulary)
+    return load_tokenizer(config.pretrained, config.revision)
+
+
+def load_tokenizer(name: str | Path, revision: str = "") -> PreTrainedTokenizerFast:
+    """The tokenizer of a directory, or of a hub id at a revision.
+
+    Raises:
+        InputError: it can't be loaded.
+    """
     try:
-        return AutoTokenizer.from_pretrained(config.pretrained, revision=config.revision or None)
+        return AutoTokenizer.from_pretrained(name, revision=revision or None)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"text encoder '{config.pretrained}': no tokenizer ({str(error).splitlines()[0]}); give a local directory"
-        ) from None
+        raise InputError(f"text encoder '{name}': no tokenizer ({str(error).splitlines()[0]}); give a whole local directory") from None
 
 
 def save_architecture(bert: PreTrainedModel, directory: Path) -> None:
