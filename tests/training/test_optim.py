@@ -1,10 +1,9 @@
-"""LAMB is Algorithm 2 of You et al. (2020), and the schedule a cosine after a linear rise."""
+"""LAMB against Algorithm 2 of You et al. (2020), worked out step by step in float64; the cosine schedule at its ends."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,74 +12,98 @@ from torch import nn
 
 from cyclicxr.training.optim import Lamb, cosine, decayed, set_rate
 
-B1, B2, EPS, RATE, DECAY = 0.9, 0.999, 1e-6, 0.1, 0.01
+
+def test_the_first_step_by_hand():
+    """x = (3, 4), g = (1, -2), wd 0.1, lr 0.5. The bias-corrected moments of step 1 are g and g²: r = g / (|g| + eps) = (1, -1).
+
+    u = (1 + .3, -1 + .4) = (1.3, -.6); |x| = 5, |u| = sqrt(1.69 + .36) = sqrt(2.05); x - .5 (5 / sqrt(2.05)) u.
+    """
+    x = nn.Parameter(torch.tensor([[3.0, 4.0]], dtype=torch.float64))
+    x.grad = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    Lamb([x], lr=0.5, eps=0.0, weight_decay=0.1).step()
+    ratio = 0.5 * 5 / math.sqrt(2.05)
+    assert x.flatten().tolist() == pytest.approx([3 - ratio * 1.3, 4 + ratio * 0.6], rel=1e-12)
 
 
-def algorithm_2(x: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
-    """The paper's lines 5 to 11 for one layer, phi the identity."""
-    m, v = np.zeros_like(x), np.zeros_like(x)
+def algorithm_2(x: list[float], gradients: list[list[float]], lr: float, b1: float, b2: float, eps: float, wd: float) -> list[float]:
+    """The paper's lines, a number at a time."""
+    m, v = [0.0] * len(x), [0.0] * len(x)
     for t, g in enumerate(gradients, start=1):
-        m, v = B1 * m + (1 - B1) * g, B2 * v + (1 - B2) * g * g
-        r = (m / (1 - B1**t)) / (np.sqrt(v / (1 - B2**t)) + EPS)
-        u = r + DECAY * x
-        x = x - RATE * np.linalg.norm(x) / np.linalg.norm(u) * u
+        m = [b1 * mi + (1 - b1) * gi for mi, gi in zip(m, g, strict=True)]
+        v = [b2 * vi + (1 - b2) * gi * gi for vi, gi in zip(v, g, strict=True)]
+        r = [(mi / (1 - b1**t)) / (math.sqrt(vi / (1 - b2**t)) + eps) for mi, vi in zip(m, v, strict=True)]
+        u = [ri + wd * xi for ri, xi in zip(r, x, strict=True)]
+        ratio = math.hypot(*x) / math.hypot(*u)
+        x = [xi - lr * ratio * ui for xi, ui in zip(x, u, strict=True)]
     return x
 
 
-def stepped(x: torch.Tensor, gradients: list[torch.Tensor], **settings: float) -> torch.Tensor:
-    weight = nn.Parameter(x.clone())
-    optimizer = Lamb([weight], lr=RATE, betas=(B1, B2), **settings)
+numbers = st.floats(-2, 2).filter(lambda value: abs(value) > 0.01)
+
+
+@given(st.lists(st.tuples(numbers, numbers, numbers), min_size=2, max_size=6), st.floats(1e-3, 0.3), st.floats(0.001, 0.5))
+def test_many_steps_follow_algorithm_2(rows: list[tuple[float, ...]], lr: float, wd: float):
+    start, *gradients = [list(row) for row in rows]
+    x = nn.Parameter(torch.tensor([start], dtype=torch.float64))
+    optimizer = Lamb([x], lr=lr, betas=(0.8, 0.95), eps=1e-6, weight_decay=wd)
     for gradient in gradients:
-        weight.grad = gradient
+        x.grad = torch.tensor([gradient], dtype=torch.float64)
         optimizer.step()
-    return weight.detach()
+    assert x.flatten().tolist() == pytest.approx(algorithm_2(start, gradients, lr, 0.8, 0.95, 1e-6, wd), rel=1e-9, abs=1e-12)
 
 
-def test_one_step_by_hand() -> None:
-    """r = sign(g) = (1, -1), u = r + 0.01 (3, 4) = (1.03, -0.96), |x| = 5, |u| = 1.40801."""
-    found = stepped(
-        torch.tensor([3.0, 4.0], dtype=torch.float64), [torch.tensor([1.0, -2.0], dtype=torch.float64)], eps=0.0, weight_decay=DECAY
-    )
-    assert found.tolist() == pytest.approx([3 - 0.1 * 5 / 1.408013 * 1.03, 4 + 0.1 * 5 / 1.408013 * 0.96], abs=1e-6)
+def test_tensors_that_start_at_0_still_move():
+    """|x| = 0: the ratio is 1, with weight decay and without."""
+    for wd in (0.0, 0.1):
+        x = nn.Parameter(torch.zeros(2, 2))
+        x.grad = torch.ones(2, 2)
+        Lamb([x], lr=0.25, weight_decay=wd).step()
+        torch.testing.assert_close(x.detach(), torch.full((2, 2), -0.25))
 
 
-@given(st.integers(0, 10_000), st.integers(1, 6))
-def test_lamb_is_algorithm_2_in_float64(seed: int, steps: int) -> None:
-    random = np.random.default_rng(seed)
-    x, gradients = random.normal(size=(3, 4)), [random.normal(size=(3, 4)) for _ in range(steps)]
-    found = stepped(torch.from_numpy(x), [torch.from_numpy(g) for g in gradients], eps=EPS, weight_decay=DECAY)
-    assert np.allclose(found.numpy(), algorithm_2(x, gradients), rtol=1e-12, atol=1e-12)
+def test_without_weight_decay_the_step_is_adams():
+    """Biases and norms: the ratio is left out."""
+    ours, theirs = (nn.Parameter(torch.tensor([100.0, -3.0])) for _ in range(2))
+    lamb, adam = Lamb([ours], lr=0.1, eps=1e-8), torch.optim.Adam([theirs], lr=0.1, eps=1e-8)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        ours.grad = theirs.grad = torch.randn(2)
+        lamb.step()
+        adam.step()
+    torch.testing.assert_close(ours.detach(), theirs.detach())
 
 
-def test_what_starts_at_zero_or_has_no_decay_is_spared_the_ratio() -> None:
-    """Without the ratio the first step is the rate times the sign of the gradient."""
-    gradient = torch.tensor([1.0, -2.0])
-    assert stepped(torch.zeros(2), [gradient], weight_decay=DECAY).tolist() == pytest.approx([-RATE, RATE], abs=1e-6)
-    assert stepped(torch.tensor([3.0, 4.0]), [gradient]).tolist() == pytest.approx([3 - RATE, 4 + RATE], abs=1e-6)
+def test_tensors_without_a_gradient_stay():
+    x = nn.Parameter(torch.ones(2, 2))
+    Lamb([x], lr=1.0, weight_decay=0.1).step()
+    assert torch.equal(x.detach(), torch.ones(2, 2))
 
 
-def test_a_tensor_without_gradient_stays() -> None:
-    weight = nn.Parameter(torch.ones(2))
-    Lamb([weight]).step()
-    assert weight.tolist() == [1, 1]
+def test_cosine_ends_and_middle():
+    assert cosine(0.0, 0.1) == 0.0
+    assert cosine(0.05, 0.1) == pytest.approx(0.5)
+    assert cosine(0.1, 0.1) == pytest.approx(1.0)
+    assert cosine(0.55, 0.1) == pytest.approx(0.5)
+    assert cosine(1.0, 0.1) == pytest.approx(0.0)
+    assert cosine(0.0, 0.0) == 1.0  # no warm-up, no division by it
 
 
-def test_biases_and_norms_have_no_decay() -> None:
-    module = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
-    module[1].bias.requires_grad_(False)
-    matrices, others = decayed(module, DECAY)
-    assert (matrices["weight_decay"], others["weight_decay"]) == (DECAY, 0)
-    assert [tuple(p.shape) for p in matrices["params"]] == [(2, 3)]
-    assert [tuple(p.shape) for p in others["params"]] == [(2,), (2,)]
+@given(st.floats(0, 1), st.floats(0, 0.9))
+def test_the_factor_is_a_share(progress: float, warmup: float):
+    assert 0 <= cosine(progress, warmup) <= 1
 
 
-def test_the_cosine_schedule_by_hand() -> None:
-    assert [cosine(p, 0.2) for p in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-12)
-    assert cosine(0.4, 0.2) == pytest.approx((1 + math.sqrt(0.5)) / 2)
-    assert cosine(0.0, 0.0) == 1
+def test_the_rate_is_set_in_every_group():
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    optimizer = Lamb(decayed(model, 0.3), lr=1.0)
+    set_rate(optimizer, 0.125)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
 
 
-def test_the_rate_is_set_in_every_group() -> None:
-    optimizer = Lamb(decayed(nn.Linear(3, 2), DECAY))
-    set_rate(optimizer, 0.25)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+def test_matrices_alone_decay():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.LayerNorm(2), nn.Linear(2, 2))
+    model[2].weight.requires_grad_(False)
+    matrices, others = decayed(model, 0.3)
+    assert (matrices["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    assert [tuple(p.shape) for p in matrices["params"]] == [(2, 1, 3, 3)]
+    assert len(others["params"]) == 4
