@@ -42,12 +42,12 @@ def train_tokenizer(reports: Sequence[str], size: int) -> PreTrainedTokenizerFas
     """WordPiece of at most `size` pieces, lower case, learned from reports; the same reports give the same pieces and ids."""
     normalizer, pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     words = [word for report in reports for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(report))]
-    wordpiece = Tokenizer(models.WordPiece(_learn_pieces(words, size), unk_token="[UNK]"))
+    pieces = _learn_pieces(words, size)
+    wordpiece = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]"))
     wordpiece.normalizer, wordpiece.pre_tokenizer = normalizer, pre_tokenizer
     wordpiece.decoder = decoders.WordPiece()
-    cls, sep = wordpiece.token_to_id("[CLS]"), wordpiece.token_to_id("[SEP]")
-    wordpiece.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
     pad, unknown, first, last, hidden = _SPECIAL
+    wordpiece.post_processor = processors.BertProcessing((last, pieces[last]), (first, pieces[first]))
     return PreTrainedTokenizerFast(
         tokenizer_object=wordpiece, pad_token=pad, unk_token=unknown, cls_token=first, sep_token=last, mask_token=hidden
     )
