@@ -79,7 +79,7 @@ def test_broken_json_is_one_clear_line(tmp_path: Path, content: bytes):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("read", [read_json, load_tensors, load_state], ids=lambda read: read.__name__)
+@pytest.mark.parametrize("read", [read_json, load_tensors, load_state, sha256_of], ids=lambda read: read.__name__)
 def test_a_missing_file_is_one_clear_line(tmp_path: Path, read: Any):
     with pytest.raises(InputError, match="nothing: no such file"):
         read(tmp_path / "nothing")

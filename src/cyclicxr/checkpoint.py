@@ -61,9 +61,16 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; is this a complete model directory?") from None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = False, metadata: Mapping[str, str] | None = None) -> None:
