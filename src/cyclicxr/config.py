@@ -153,13 +153,13 @@ class LanguageConfig:
     heads: int = 4  # [ours] dolly-v2-3b: 32
     context: int = 640  # [ours] dolly-v2-3b: 2048
     dropout: float = 0.1  # [ours]
-    epochs: int = 3  # [ours] paper 4.1: 5
+    epochs: int = 2  # [ours] paper 4.1: 5
     batch: int = 24  # [ours] examples of both directions in one step; paper 4.1: 24 a GPU
     learning_rate: float = 1e-3  # [ours] paper 4.1: 5e-6 (fine-tuning)
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.05  # [ours]
     report_repeats: int = 2  # [ours] reports learned for each drawing learned: they are the harder half, and cost less
-    film_variants: int = 3  # [ours] encodings of each training film, the first as it is, the others moved and regreyed
+    film_variants: int = 2  # [ours] encodings of each training film, the first as it is, the others moved and regreyed
     film_share: float = 0.5  # [ours] share of a film's tokens that the model sees while it learns to report, all of them at the end
     keyword_dropout: float = 0.25  # [ours] share of hints left out while training
     guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
