@@ -42,7 +42,7 @@ numbers = st.floats(-2, 2).filter(lambda value: abs(value) > 0.01)
 
 
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=2, max_size=6), st.floats(1e-3, 0.3), st.floats(0.001, 0.5))
-def test_many_steps_follow_algorithm_2(rows: list[tuple[float, ...]], lr: float, wd: float):
+def test_lamb_is_algorithm_2_in_float64(rows: list[tuple[float, ...]], lr: float, wd: float):
     start, *gradients = [list(row) for row in rows]
     x = nn.Parameter(torch.tensor([start], dtype=torch.float64))
     optimizer = Lamb([x], lr=lr, betas=(0.8, 0.95), eps=1e-6, weight_decay=wd)
@@ -79,7 +79,7 @@ def test_tensors_without_a_gradient_stay():
     assert torch.equal(x.detach(), torch.ones(2, 2))
 
 
-def test_cosine_ends_and_middle():
+def test_the_cosine_schedule_by_hand():
     assert cosine(0.0, 0.1) == 0.0
     assert cosine(0.05, 0.1) == pytest.approx(0.5)
     assert cosine(0.1, 0.1) == pytest.approx(1.0)

@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cyclicxr.checkpoint import load_state, read_json, save_state, write_json
+from cyclicxr.checkpoint import load_state, read_json, save_state, write_atomically, write_json
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ class StepLog:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{stage}.jsonl"
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= keep_steps] if path.exists() else []
-        path.write_text("".join(f"{line}\n" for line in kept if keep_steps), encoding="utf-8")
+        with write_atomically(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept if keep_steps), encoding="utf-8")
         self.file = path.open("a", encoding="utf-8", buffering=1)
         try:
             from torch.utils.tensorboard import SummaryWriter
