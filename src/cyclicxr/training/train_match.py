@@ -80,6 +80,7 @@ class MatchTraining:
         rate = self.config.learning_rate * cosine(progress, self.config.warmup)
         set_rate(self.optimizer, rate)
         self.model.train()
+        self.model.image.stages[: self.config.frozen_stages].eval()  # else the means of their batch norms would still move
         with torch.autocast("cpu", torch.bfloat16):
             patches = self.model.encode_films(augment(self.train.films(indices)))
             words = self.model.encode_texts([self.reports[i] for i in indices])
