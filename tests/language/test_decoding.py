@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from nltk.translate.gleu_score import sentence_gleu
 
-from cyclicxr.language.decoding import Cache, Session, greedy, guided, hidden_states, pick, repeats, sample
+from cyclicxr.language.decoding import Cache, Session, candidates, consensus, guided, hidden_states, pick, sample
 
 
 def test_hidden_states_give_hugging_faces_logits(model):
@@ -63,25 +64,43 @@ def test_top_k_and_temperature():
     assert pick(logits, torch.tensor([0.97]), 0.1, 3).tolist() == [1]  # .5^10 / (.5^10 + .3^10 + .2^10) = .994
 
 
-@given(written=st.lists(st.integers(0, 3), max_size=12), n=st.integers(2, 4))
-def test_no_run_occurs_twice_unless_it_was_there(written, n):
-    banned = repeats(written, n)
-    runs = [tuple(written[i : i + n]) for i in range(len(written) - n + 1)]
-    for i in range(4):
-        assert (tuple([*written, i][-n:]) in runs and len(written) >= n) == (i in banned)
+def test_candidates_are_made_of_the_choices_alone_and_stop_at_the_end(model):
+    numbers = {"end": 6, "padding": 0, "temperature": 1.0, "top_k": 4}
+    written = candidates(model.model, [[1, 2], [7, 8, 9]], torch.tensor([3, 4, 5, 6]), torch.rand(2, 5, 12), **numbers)
+    assert [len(texts) for texts in written] == [5, 5]
+    assert all(set(text) <= {3, 4, 5} and len(text) <= 12 for texts in written for text in texts)
+    assert len({len(text) for texts in written for text in texts}) > 1
+    certain = candidates(model.model, [[1, 2]], torch.tensor([6]), torch.rand(1, 2, 12), **numbers)
+    assert certain == [[[], []]]
 
 
-def test_repeats_by_hand():
-    assert repeats([1, 2, 3, 1, 2], 3) == [3]
-    assert repeats([1, 2, 3, 1, 2], 0) == []
+def test_candidates_are_those_of_one_text_at_a_time(model):
+    """Rows of other prompts, copies of the prompt and the dropping of finished rows change nothing: as if each were drawn by itself."""
+    torch.manual_seed(1)
+    choices, chances = torch.arange(3, 12), torch.rand(2, 6, 9)
+    numbers = {"end": 11, "padding": 0, "temperature": 1.0, "top_k": 9}
+    together = candidates(model.model, [[1, 2], [7, 8, 9]], choices, chances, **numbers)
+    for row, prompt in enumerate(([1, 2], [7, 8, 9])):
+        for copy in range(6):
+            alone = candidates(model.model, [prompt], choices, chances[row : row + 1, copy : copy + 1], **numbers)
+            assert alone == [[together[row][copy]]]
 
 
-def test_greedy_chooses_among_the_choices_alone_and_stops_at_the_end(model):
-    choices = torch.tensor([3, 4, 5, 6])
-    written = greedy(model.model, [[1, 2], [7, 8, 9]], choices, end=6, padding=0, max_tokens=12, no_repeat=0)
-    assert all(set(row) <= {3, 4, 5} for row in written)
-    certain = greedy(model.model, [[1, 2]], torch.tensor([6]), end=6, padding=0, max_tokens=12, no_repeat=0)
-    assert certain == [[]]
+def test_consensus_by_hand():
+    """a b c against a b d: of 6 n-grams each (3 + 2 + 1) a, b and a b are shared, 3/6; against e: none of 6."""
+    a_b_c, a_b_d, e = [1, 2, 3], [1, 2, 4], [5]
+    assert consensus([e, a_b_d, a_b_c]) == 1  # the first of the best
+    assert consensus([a_b_c, e, e]) == 1
+    assert consensus([[], [], a_b_c]) == 0
+    assert consensus([[1, 2], [1, 2], [3, 4]]) == 0
+
+
+@given(texts=st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=6))
+def test_the_consensus_is_a_text_of_greatest_mean_gleu(texts):
+    """Against nltk's GLEU; of empty texts it says nothing."""
+    texts = [text or [9] for text in texts]
+    means = [sum(sentence_gleu([other], text) for other in texts) for text in texts]
+    assert means[consensus(texts)] == pytest.approx(max(means))
 
 
 def test_a_sample_follows_from_its_chances(model):

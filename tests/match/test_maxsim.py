@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn.functional import normalize
 
-from cyclicxr.match.maxsim import best_patches, maxsim
+from cyclicxr.match.maxsim import maxsim
 
 
 def naive(patches: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,9 +113,3 @@ def test_a_report_without_words_is_refused():
     mask[1] = False
     with pytest.raises(ValueError, match="without words"):
         maxsim(patches, words, mask)
-
-
-def test_best_patches_by_hand():
-    top, which = best_patches(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.6, 0.8], [0.8, 0.6], [-1.0, -0.5]]))
-    torch.testing.assert_close(top, torch.tensor([0.8, 0.8, -0.5]))
-    assert which.tolist() == [1, 0, 1]

@@ -81,16 +81,31 @@ def test_a_dead_code_moves_onto_a_vector_of_the_batch():
     assert float(made.embedding.weight[0]) not in (1.0, 2.0, 3.0), "a living code stays a running mean"
 
 
-def test_the_first_batch_starts_the_codes_by_k_means():
-    torch.manual_seed(0)
+def test_before_the_codes_start_vectors_pass_as_they_are():
     made = Quantizer(4, 2, 0.25).train()
+    before = made.embedding.weight.clone()
+    z = grid([[0.4, 0.2], [0.9, -0.3]]).requires_grad_()
+    passed, loss, ids = made(z)
+    (passed.sum() + loss).backward()
+    assert torch.equal(passed, z)
+    assert float(loss.detach()) == 0.0
+    assert torch.equal(z.grad, torch.ones_like(z))
+    assert ids.shape == (1, 1, 2)
+    assert torch.equal(made.embedding.weight, before)
+
+
+def test_the_codes_start_as_means_of_clusters():
+    """Four far clusters and eight codes: each code is the mean of the vectors nearest to it, and nearly all of the spread is explained."""
+    torch.manual_seed(0)
+    made = Quantizer(8, 2, 1.0).train()
     centres = torch.tensor([[5.0, 5.0], [-5.0, 5.0], [5.0, -5.0], [-5.0, -5.0]])
     vectors = centres.repeat(64, 1) + 0.1 * torch.randn(256, 2)
-    _, loss, ids = made(grid(vectors.tolist()))
+    made.start(vectors)
     assert bool(made.started)
-    assert len(ids.unique()) >= 3  # random seeds of k-means may share a cluster, never all of them
-    assert float(loss) < 0.25 * 25 / 2
-    assert not torch.equal(Quantizer(4, 2, 0.25).embedding.weight, made.embedding.weight)
+    ids = made.nearest(vectors)
+    for code in ids.unique().tolist():
+        assert torch.allclose(made.embedding.weight[code], vectors[ids == code].mean(dim=0), atol=1e-5)
+    assert float((vectors - made.embedding.weight[ids]).square().mean()) < 0.02
 
 
 def test_unused_codes_come_to_life():
@@ -109,6 +124,7 @@ def test_all_that_a_step_changes_is_in_the_state():
     """A second quantizer that takes the state goes on as the first, bit for bit."""
     torch.manual_seed(0)
     first = Quantizer(16, 3, 0.25).train()
+    first.start(torch.randn(64, 3))
     first(torch.randn(2, 3, 4, 4))
     second = Quantizer(16, 3, 0.25).train()
     second.load_state_dict(first.state_dict())

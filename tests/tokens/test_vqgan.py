@@ -21,9 +21,9 @@ TAMING = dataclasses.replace(PAPER.vqgan, channels=8, code_width=8)
 def spread(config: VQGANConfig = TOY) -> VQGAN:
     """Untrained, its codes as far apart as the vectors they stand for."""
     torch.manual_seed(0)
-    made = VQGAN(config).train()
-    made(torch.rand(4, 1, 64, 64))
-    return made.eval()
+    made = VQGAN(config).eval()
+    made.start_codes(torch.rand(4, 1, 64, 64))
+    return made
 
 
 def test_both_presets_give_256_tokens_for_a_film_of_256_pixels():
@@ -53,6 +53,14 @@ def test_decoded_films_stay_in_range_whatever_the_weights():
     assert float(film.max()) == 1.0
 
 
+def test_an_untrained_decoder_draws_squares_of_one_grey():
+    """All pixels of a square of `unshuffle` begin alike, so that no grid of pixels is learned away."""
+    film = spread().decode(torch.randint(16, (1, 4, 4)))
+    squares = torch.nn.functional.pixel_unshuffle(film, TOY.unshuffle)
+    assert torch.allclose(squares, squares[:, :1].expand_as(squares), atol=1e-6)
+    assert float(film.std()) > 0
+
+
 def test_forward_is_decode_of_encode_before_clamping():
     model = spread()
     pixels = torch.rand(2, 1, 64, 64)
@@ -64,8 +72,7 @@ def test_forward_is_decode_of_encode_before_clamping():
 
 
 def test_every_weight_but_the_codes_learns_from_the_reconstruction():
-    torch.manual_seed(0)
-    model = VQGAN(TOY).train()
+    model = spread().train()
     redrawn, loss, _ = model(torch.rand(2, 1, 64, 64))
     (redrawn.abs().mean() + loss).backward()
     still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

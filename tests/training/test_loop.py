@@ -160,6 +160,20 @@ def test_a_broken_checkpoint_is_one_clear_line(tmp_path: Path):
         run(Toy(), tmp_path, resume=True)
 
 
+def test_before_the_first_checkpoint_the_message_names_none(tmp_path: Path):
+    with pytest.raises(FloatingPointError, match="no state was kept yet"):
+        run(Toy(nan_at=1), tmp_path)
+
+
+def test_a_checkpoint_of_another_shape_is_one_clear_line(tmp_path: Path):
+    run(Toy(), tmp_path, epochs=1)
+    wider = Toy()
+    wider.model = nn.Conv2d(2, 9, 3)
+    with pytest.raises(InputError, match=r"toy\.safetensors: kept by a run of another shape .*another --out") as caught:
+        run(wider, tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+
+
 def test_another_seed_or_stage_draws_other_numbers(whole: tuple[Toy, RunDirectory], tmp_path: Path):
     other, named = Toy(), Toy()
     run_loop("toy", other, RunDirectory(tmp_path / "a"), epochs=EPOCHS, seed=8, resume=False)

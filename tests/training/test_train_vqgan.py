@@ -72,13 +72,24 @@ def steps(training: VQGANTraining, count: int, progress: float | None = None) ->
 @pytest.mark.slow
 def test_training_halves_the_reconstruction_error():
     training = new_training()
-    steps(training, 4, 0.0)
+    training.model.start_codes(training.train.films(list(range(12))))
     before = training.validate()
+    training = new_training()
     steps(training, 120)
     after = training.validate()
     assert after["L1"] < 0.5 * before["L1"]
     assert after["PSNR"] > before["PSNR"] + 3
     assert after["usage"] > 0.25
+
+
+def test_codes_start_at_their_share_of_the_steps():
+    training = new_training(with_numbers(codebook_start=0.3))
+    early = steps(training, 1, 0.29)
+    assert early["commitment"] == 0.0
+    assert not bool(training.model.quantize.started)
+    late = steps(training, 1, 0.3)
+    assert late["commitment"] > 0.0
+    assert bool(training.model.quantize.started)
 
 
 def test_the_discriminator_joins_at_its_share_of_the_steps():
@@ -96,6 +107,7 @@ def test_the_adversarial_gradient_weighs_as_much_as_the_others_at_the_last_layer
     """The adaptive weight makes the two gradients of the last convolution equally long, times the setting."""
     training = new_training(with_numbers(adversarial=0.5))
     films = training.train.films([0, 1])
+    training.model.start_codes(films)
     redrawn, _, _ = training.model.train()(films)
     (other,) = torch.autograd.grad(functional.l1_loss(redrawn, films), redrawn, retain_graph=True)
     torch.manual_seed(0)

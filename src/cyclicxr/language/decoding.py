@@ -5,12 +5,17 @@ Generation chooses among the ids that the caller allows, by construction: no oth
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM
+
+ORDERS = 4  # of the n-grams that two texts share
+CROWDED = 0.75  # share of a session's rows still being written, below which the others are dropped
 
 
 class Cache:
@@ -39,6 +44,16 @@ class Cache:
     def advance(self, tokens: int) -> None:
         """All layers have added that many tokens."""
         self.length += tokens
+
+    def keep(self, rows: Int[Tensor, " r"]) -> None:
+        """Go on with these rows alone; a row may be named more than once."""
+        self.keys, self.values = (self._of(rows, old) for old in (self.keys, self.values))
+
+    def _of(self, rows: Tensor, old: Tensor) -> Tensor:
+        layers, _, heads, capacity, width = old.shape
+        new = old.new_empty(layers, len(rows), heads, capacity, width)
+        new[:, :, :, : self.length] = old[:, rows, :, : self.length]
+        return new
 
 
 def hidden_states(
@@ -97,6 +112,11 @@ class Session:
         """Go on with one token a row."""
         self.hidden = self._forward(ids[:, None])
 
+    def keep(self, rows: Int[Tensor, " r"]) -> None:
+        """Go on with these rows alone; a row may be named more than once."""
+        self.cache.keep(rows)
+        self.positions, self.real, self.hidden = self.positions[rows], self.real[rows], self.hidden[rows]
+
     def _forward(self, ids: Tensor) -> Tensor:
         start, end = self.cache.length, self.cache.length + ids.shape[1]
         mask = None
@@ -108,46 +128,63 @@ class Session:
 
 
 @torch.inference_mode()
-def greedy(
+def candidates(
     model: GPTNeoXForCausalLM,
     prompts: Sequence[Sequence[int]],
     choices: Int[Tensor, " v"],
+    chances: Float[Tensor, "b c s"],
     *,
     end: int,
     padding: int,
-    max_tokens: int,
-    no_repeat: int,
-) -> list[list[int]]:
-    """The likeliest allowed token, again and again, until `end` (left out) or `max_tokens`.
+    temperature: float,
+    top_k: int,
+) -> list[list[list[int]]]:
+    """c texts a row, each drawn token by token until `end` (left out) or s tokens. The prompt is read once for all of them.
 
     Args:
         model: GPT-NeoX, in eval mode.
         prompts: ids of each row.
         choices: allowed ids, `end` among them.
-        end: id that ends a row.
+        chances: uniform numbers in [0, 1), one for each token: all the randomness there is.
+        end: id that ends a text.
         padding: id.
-        max_tokens: most tokens a row.
-        no_repeat: a run of so many tokens does not occur twice in a row (0: no limit): small models fall into loops.
+        temperature: > 0.
+        top_k: tokens to choose from.
     """
-    session = Session(model, prompts, padding, max_tokens)
-    column = {int(i): k for k, i in enumerate(choices)}
-    written: list[list[int]] = [[] for _ in prompts]
-    open_rows = set(range(len(prompts)))
-    for _ in range(max_tokens):
-        logits = session.logits(choices)
-        for row in open_rows:
-            for i in repeats(written[row], no_repeat):
-                logits[row, column[i]] = -torch.inf
-        ids = choices[logits.argmax(dim=1)]
-        for row in tuple(open_rows):
-            if int(ids[row]) == end:
-                open_rows.discard(row)
-            else:
-                written[row].append(int(ids[row]))
-        if not open_rows:
+    rows, copies, most = chances.shape
+    session = Session(model, prompts, padding, most)
+    session.keep(torch.arange(rows).repeat_interleave(copies))
+    written: list[list[int]] = [[] for _ in range(rows * copies)]
+    texts, unfinished, of_text = torch.arange(rows * copies), torch.ones(rows * copies, dtype=torch.bool), chances.flatten(0, 1)
+    for place in range(most):
+        ids = choices[pick(session.logits(choices), of_text[texts, place], temperature, top_k)]
+        unfinished &= ids != end
+        for text, i in zip(texts[unfinished].tolist(), ids[unfinished].tolist(), strict=True):
+            written[text].append(i)
+        if not unfinished.any():
             break
+        if unfinished.float().mean() < CROWDED:
+            session.keep(unfinished.nonzero()[:, 0])
+            texts, ids, unfinished = texts[unfinished], ids[unfinished], unfinished[unfinished]
         session.add(ids)
-    return written
+    return [written[row * copies : (row + 1) * copies] for row in range(rows)]
+
+
+def consensus(texts: Sequence[Sequence[int]]) -> int:
+    """Which text is most like all the others: of samples, the one of least expected loss (minimum Bayes risk).
+
+    Two texts are alike by GLEU: the n-grams of 1 to 4 tokens that they share, over those of the longer one. Of ab, ab and cd: the first.
+
+    Source: minimum Bayes risk decoding, Kumar & Byrne 2004; GLEU, Wu et al. 2016, section 4.3.
+    """
+    counts = [Counter(tuple(text[i : i + n]) for n in range(1, ORDERS + 1) for i in range(len(text) - n + 1)) for text in texts]
+    totals = [max(1, sum(count.values())) for count in counts]
+    alike = [0.0] * len(texts)
+    for i, j in itertools.combinations(range(len(texts)), 2):
+        gleu = sum((counts[i] & counts[j]).values()) / max(totals[i], totals[j])
+        alike[i] += gleu
+        alike[j] += gleu
+    return max(range(len(texts)), key=alike.__getitem__)
 
 
 @torch.inference_mode()
@@ -208,15 +245,3 @@ def pick(logits: Float[Tensor, "b v"], chance: Float[Tensor, " b"], temperature:
     cumulative = (values / temperature).softmax(dim=1).cumsum(dim=1)
     place = (cumulative < chance[:, None]).sum(dim=1).clamp(max=columns.shape[1] - 1)
     return columns.gather(1, place[:, None])[:, 0]
-
-
-def repeats(written: Sequence[int], no_repeat: int) -> list[int]:
-    """Tokens that would end a run of `no_repeat` tokens which `written` already holds.
-
-    (1, 2, 3, 1, 2) and 3: the run 1, 2, 3 is there, so 3.
-    """
-    if no_repeat < 1 or len(written) < no_repeat:
-        return []
-    tail = list(written[len(written) - no_repeat + 1 :])
-    starts = range(len(written) - no_repeat + 1)
-    return [written[i + no_repeat - 1] for i in starts if list(written[i : i + no_repeat - 1]) == tail]

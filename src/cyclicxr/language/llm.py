@@ -29,8 +29,8 @@ from cyclicxr.types import InputError
 
 log = logging.getLogger(__name__)
 
-ROWS = 32  # reports written, or films drawn, side by side
-NO_REPEAT = 8  # [ours] a run of so many tokens does not come twice in one report
+ROWS = 32  # films drawn side by side
+TEXTS = 128  # candidates of reports written side by side
 DEVIATION = 0.02  # [ours] of embeddings at the start, as GPT-NeoX's
 NOISE = 0.25  # [ours] share of DEVIATION by which embeddings of equal codes differ
 SETTINGS = "cyclicxr.json"
@@ -122,23 +122,30 @@ class LanguageModel(nn.Module):
         return functional.cross_entropy(logits.float(), labels[learned])
 
     def write(self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]]) -> list[str]:
-        """Films as codes, and the keywords of each -> reports. The same film gives the same report (greedy).
+        """Films as codes, and the keywords of each -> reports.
 
-        Source: 3.2.1, Fig. 3.
+        Of `candidates` sampled reports the one that agrees most with the others is given. A report depends on its film and keywords,
+        not on what stands beside it: the same film gives the same report.
+
+        Source: 3.2.1, Fig. 3; the choice is ours (docs/decisions/0024-consensus-reports.md).
         """
         prompts = [report_prompt(self.vocabulary, row.tolist(), hints).ids for row, hints in zip(codes, keywords, strict=True)]
+        shape = (self.cfg.candidates, self.cfg.max_report_tokens)
+        rows = max(1, TEXTS // self.cfg.candidates)
         reports: list[str] = []
-        for start in range(0, len(prompts), ROWS):
-            written = decoding.greedy(
+        for start in range(0, len(prompts), rows):
+            some = prompts[start : start + rows]
+            written = decoding.candidates(
                 self.model,
-                prompts[start : start + ROWS],
+                some,
                 self.vocabulary.report_choices(),
+                torch.stack([_chances(shape, prompt) for prompt in some]),
                 end=self.vocabulary.end,
                 padding=self.vocabulary.padding,
-                max_tokens=self.cfg.max_report_tokens,
-                no_repeat=NO_REPEAT,
+                temperature=self.cfg.report_temperature,
+                top_k=self.cfg.top_k,
             )
-            reports += [self.vocabulary.text(ids) for ids in written]
+            reports += [self.vocabulary.text(texts[decoding.consensus(texts)]) for texts in written]
         return reports
 
     def draw(self, reports: Sequence[str], keypatches: Sequence[Sequence[int]], seed: int) -> Int[Tensor, "b s"]:
@@ -154,7 +161,7 @@ class LanguageModel(nn.Module):
         if any(not any(letter.isalnum() for letter in report) for report in reports):
             raise InputError("draw: the text has no words; say what the film should show")
         prompts = [self._drawing_prompt(report, patches) for report, patches in zip(reports, keypatches, strict=True)]
-        chances = torch.stack([_chances(self.image_tokens, seed, report) for report in reports])
+        chances = torch.stack([_chances((self.image_tokens,), (seed, report)) for report in reports])
         choices, nothing = self.vocabulary.image_choices(), self._drawing_prompt("", ())
         drawn = [
             decoding.sample(
@@ -229,6 +236,6 @@ def _quietly() -> Iterator[None]:
         hugging_face.enable_progress_bar()
 
 
-def _chances(tokens: int, seed: int, report: str) -> Tensor:
-    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{report}".encode()))
-    return torch.rand(tokens, generator=generator)
+def _chances(shape: tuple[int, ...], named: object) -> Tensor:
+    """Uniform numbers in [0, 1) that follow from what they are named by."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(zlib.crc32(repr(named).encode())))

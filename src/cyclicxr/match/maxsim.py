@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -94,9 +94,3 @@ class _MaxSim(torch.autograd.Function):
             grad_patches[i] = weight @ flat
             grad_words += (weight.t() @ patches[i]).to(grad_words.dtype)
         return grad_patches, grad_words.view(c, k, d).to(words.dtype), None
-
-
-def best_patches(patches: Float[Tensor, "n d"], words: Float[Tensor, "k d"]) -> tuple[Float[Tensor, " k"], Int[Tensor, " k"]]:
-    """For one film: each word's best similarity and the patch that has it. Source: Eq. (6), m_k."""
-    top = (patches @ words.t()).max(dim=0)
-    return top.values, top.indices

@@ -1,8 +1,9 @@
 """The codebook: nearest code by distance, straight-through gradient, codes that follow the encoder; knows vectors, not pixels.
 
 The codes are running means of the vectors that chose them (van den Oord et al. 2017, appendix A.1) instead of taming's gradient
-descent, because a few thousand steps are all there is: the first batch starts them by k-means, and a code that falls out of use is
-moved onto a vector of the batch. All of it is in the state dict.
+descent, because a few thousand steps are all there is. Until `start` makes the codes by k-means, vectors pass through as they are, so
+that the codes begin where an encoder that has learned something puts its vectors; a code that falls out of use is moved onto a vector
+of the batch. All of it is in the state dict.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 DECAY = 0.98  # [ours] of the running means, a step
 DEAD = 0.25  # [ours] a code chosen by fewer vectors a step, in the running mean, is moved
-LLOYD = 8  # [ours] rounds of k-means on the first batch
+LLOYD = 10  # [ours] rounds of k-means
 
 
 class Quantizer(nn.Module):
@@ -42,6 +43,8 @@ class Quantizer(nn.Module):
     def forward(self, z: Float[Tensor, "b d h w"]) -> tuple[Float[Tensor, "b d h w"], Float[Tensor, ""], Int[Tensor, "b h w"]]:
         """Nearest codes, the commitment loss `commitment * mean((z - code)^2)`, and the ids.
 
+        In training before `start`: the vectors themselves, no loss, and ids that mean nothing yet.
+
         In training the gradient of the codes passes to z unchanged (straight-through), and the codebook takes its step: the codes
         given back are those from before it. Always float32.
         """
@@ -49,9 +52,9 @@ class Quantizer(nn.Module):
             z = z.float()
             b, d, h, w = z.shape
             flat = z.permute(0, 2, 3, 1).reshape(-1, d)
-            if self.training and not bool(self.started):
-                self._start(flat.detach())
             ids = self.nearest(flat)
+            if self.training and not bool(self.started):
+                return z, 0 * z.mean(), ids.view(b, h, w)
             codes = self.embedding(ids).view(b, h, w, d).permute(0, 3, 1, 2)
             loss = self.commitment * functional.mse_loss(z, codes)
             if self.training:
@@ -65,15 +68,16 @@ class Quantizer(nn.Module):
         return (codes.square().sum(dim=1) - 2 * vectors @ codes.T).argmin(dim=1)
 
     @torch.no_grad()
-    def _start(self, vectors: Float[Tensor, "n d"]) -> None:
-        """k-means on the first batch."""
+    def start(self, vectors: Float[Tensor, "n d"]) -> None:
+        """Make the codes by k-means (Lloyd) of the vectors, some ten times as many as codes."""
+        vectors = vectors.float()
         self.embedding.weight.copy_(_sample(vectors, len(self.counts)))
         for _ in range(LLOYD):
             counts, sums = self._totals(vectors, self.nearest(vectors))
             chosen = counts > 0
             self.embedding.weight[chosen] = sums[chosen] / counts[chosen, None]
-        self.counts.fill_(len(vectors) / len(self.counts))
-        self.sums.copy_(self.embedding.weight * self.counts[:, None])
+        self.counts.fill_(1.0)
+        self.sums.copy_(self.embedding.weight)
         self.started.fill_(True)
 
     @torch.no_grad()

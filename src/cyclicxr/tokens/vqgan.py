@@ -71,6 +71,11 @@ class VQGAN(nn.Module):
             raise InputError(f"VQ-GAN: ids range over [{int(ids.min())}, {int(ids.max())}]; there are {self.config.codes} codes")
         return self._film(self.quantize.embedding(ids).permute(0, 3, 1, 2)).float().clamp(0, 1)
 
+    @torch.no_grad()
+    def start_codes(self, pixels: Float[Tensor, "b 1 h w"]) -> None:
+        """Make the codes by k-means of the vectors of these films, in [0, 1]."""
+        self.quantize.start(self._vectors(pixels).float().permute(0, 2, 3, 1).flatten(0, 2))
+
     def code_vectors(self) -> Float[Tensor, "k d"]:
         """The codebook."""
         return self.quantize.embedding.weight.detach().clone()
@@ -147,6 +152,9 @@ class Decoder(nn.Module):
         )
         self.norm_out = _norm(widths[0])
         self.conv_out = nn.Conv2d(widths[0], config.unshuffle**2, 3, padding=1)
+        with torch.no_grad():  # all pixels of a square alike at first: else their biases show as a grid (Aitken et al. 2017)
+            for tensor in self.conv_out.parameters():
+                tensor.copy_(tensor[:1].expand_as(tensor).clone())
 
     def forward(self, codes: Float[Tensor, "b d y x"]) -> Float[Tensor, "b 1 h w"]:
         """Up through the levels."""

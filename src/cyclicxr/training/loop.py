@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cyclicxr.checkpoint import load_state, read_json, save_state, write_atomically, write_json
+from cyclicxr.types import InputError
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ def run_loop(stage: str, trainable: Trainable, run: RunDirectory, *, epochs: int
 
     Raises:
         FloatingPointError: the loss is not finite; names the step, the examples and the last whole checkpoint.
+        InputError: the checkpoint does not fit what is trained.
     """
     checkpoint = run.checkpoint(stage)
     done, spent = _restore(trainable, checkpoint) if resume and checkpoint.exists() else (0, 0.0)
@@ -169,15 +171,18 @@ def _seeded_step(
     torch.manual_seed(_mix(seed, stage, step))
     numbers = trainable.step(indices, (step - 1) / total)
     if not math.isfinite(numbers["loss"]):
-        raise FloatingPointError(
-            f"{stage}: loss is {numbers['loss']} at step {step} (examples {indices[:8]}…); last whole state: {checkpoint}"
-        )
+        kept = f"last whole state: {checkpoint}" if checkpoint.exists() else "no state was kept yet"
+        raise FloatingPointError(f"{stage}: loss is {numbers['loss']} at step {step} (examples {indices[:8]}…); {kept}")
     return numbers
 
 
 def _restore(trainable: Trainable, checkpoint: Path) -> tuple[int, float]:
     state = load_state(checkpoint)
-    trainable.restore(state["trainable"])
+    try:
+        trainable.restore(state["trainable"])
+    except (KeyError, RuntimeError, ValueError) as error:  # torch says so in many lines
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"{checkpoint}: kept by a run of another shape ({reason}); delete it, or train into another --out") from None
     log.info("resuming %s after step %d", checkpoint.stem, state["step"])
     return int(state["step"]), float(state["seconds"])
 

@@ -36,7 +36,7 @@ from cyclicxr.training.optim import cosine, decayed, set_rate
 
 log = logging.getLogger(__name__)
 
-WHOLE_FILMS = 0.8  # [ours] progress after which reports are learned from all tokens of a film, as they will be written
+WHOLE_FILMS = 0.85  # [ours] progress after which reports are learned from all tokens of a film, as they will be written
 CLIP = 1.0  # [ours] largest norm of the gradient
 POOL = 16  # batches sorted by length together, so that little is padded
 WRITTEN = 200  # validation reports written at the end

@@ -24,8 +24,11 @@ from cyclicxr.training.optim import cosine, set_rate
 Features = Callable[[Tensor], Sequence[Tensor]]
 
 BETAS = (0.5, 0.9)  # [taming] of both Adams
+CRITIC_RATE = 0.25  # [ours] learning rate of the discriminator, in those of the VQ-GAN; at taming's 1 it soon tells every film
+START_FILMS = 64  # [ours] whose vectors make the codes
 WARMUP = 0.03  # [ours] share of all steps
 SHIFT = 12  # [ours] pixels: films move by up to this much, unblurred, so that a code means the same everywhere
+PERIOD = 16  # [ours] pixels of the features' grid: both films move against it, so that no grid of its strides is drawn
 LARGEST_GRADIENT = 1.0  # [ours] norm
 
 
@@ -56,8 +59,11 @@ class VQGANTraining:
         """One step of the VQ-GAN and, once it has joined, of the discriminator."""
         rate = self.config.learning_rate * cosine(progress, WARMUP)
         set_rate(self.optimizer, rate)
-        set_rate(self.critic_optimizer, rate)
+        set_rate(self.critic_optimizer, CRITIC_RATE * rate)
         self.model.train()
+        if progress >= self.config.codebook_start and not bool(self.model.quantize.started):
+            with torch.autocast("cpu", torch.bfloat16):
+                self.model.start_codes(self.train.films(torch.randperm(len(self.train))[:START_FILMS].tolist()))
         films = shifted(grey_level(self.train.films(indices)))
         with torch.autocast("cpu", torch.bfloat16):
             redrawn, commitment, ids = self.model(films)
@@ -109,6 +115,7 @@ class VQGANTraining:
         if self.config.perceptual == 0:
             return redrawn.new_zeros(())
         with torch.autocast("cpu", torch.bfloat16):
+            films, redrawn = shifted(torch.cat([films, redrawn], dim=1), PERIOD // 2).chunk(2, dim=1)
             with torch.no_grad():
                 real = self.features(films)
             return perceptual_distance(real, self.features(redrawn))
@@ -149,11 +156,11 @@ def measure(model: VQGAN, films: Corpus, batch: int) -> dict[str, float]:
     return {**means, "usage": usage(codes, model.config.codes), "perplexity": perplexity(codes, model.config.codes)}
 
 
-def shifted(films: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Each film moved by whole pixels, its edge repeated: never interpolated, never mirrored."""
+def shifted(films: Float[Tensor, "b c h w"], most: int = SHIFT) -> Float[Tensor, "b c h w"]:
+    """Each film moved by at most so many whole pixels, its edge repeated: never interpolated, never mirrored."""
     side = films.shape[-1]
-    padded = functional.pad(films, (SHIFT,) * 4, mode="replicate")
-    corners = torch.randint(0, 2 * SHIFT + 1, (len(films), 2)).tolist()
+    padded = functional.pad(films, (most,) * 4, mode="replicate")
+    corners = torch.randint(0, 2 * most + 1, (len(films), 2)).tolist()
     return torch.stack([film[:, y : y + side, x : x + side] for film, (y, x) in zip(padded, corners, strict=True)])
 
 
