@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--out", type=Path, default=Path("out/evaluate"))
     parser.add_argument("--compare", action="append", default=[], metavar="NAME=DIR", help="a model directory whose matcher stands beside")
+    parser.add_argument("--name", default="evaluate", help="of the result file; another evaluation stands beside under another name")
     asked = parser.parse_args()
     others = dict(pair.split("=", 1) for pair in asked.compare)
     metrics = evaluate(
@@ -38,7 +39,7 @@ def main() -> None:
             f"\r{what}: {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True
         ),
     )
-    print(save_result("evaluate", {"metrics": metrics}))
+    print(save_result(asked.name, {"metrics": metrics}))
 
 
 if __name__ == "__main__":

@@ -73,6 +73,20 @@ def evaluation(results: Path) -> Iterator[str]:
             yield f"### {TITLES.get(task, task.capitalize())}\n\n{markdown_table(rows)}"
 
 
+def fixed_patches(results: Path) -> Iterator[str]:
+    """Retrieval by a matcher trained without AdaPatch, beside the model's."""
+    found = load("fixed_patches", results)
+    yield "## Adaptive and fixed patches\n"
+    if found is None:
+        command = "python benchmarks/evaluate_openi.py STUDIES --tasks retrieval --compare fixed=RUN/model --name fixed_patches"
+        yield f"Not measured yet: train a run with `--set encoder.adaptive=false`, then `{command}`\n"
+        return
+    yield f"{made_by(found)}\nThe fixed one is trained by the same numbers with `--set encoder.adaptive=false`, from its own classifier.\n"
+    for task, rows in found["metrics"].items():
+        if task.startswith("retrieval"):
+            yield f"### {task.capitalize()}\n\n{markdown_table(rows)}"
+
+
 def training(results: Path) -> Iterator[str]:
     """What each stage learned on the validation split."""
     found = load("training", results)
@@ -150,7 +164,7 @@ def _met(holds: bool) -> str:
     return "yes" if holds else "**no**"
 
 
-SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, training, speed)
+SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, fixed_patches, training, speed)
 
 
 def page(results: Path) -> str:

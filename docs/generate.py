@@ -107,15 +107,29 @@ def training_block() -> str:
         return "Not measured yet: `python benchmarks/training_record.py RUN`\n"
     seconds = found["seconds"]
     lines = ["| stage | minutes | on the validation split |", "|---|---:|---|"]
-    for stage, numbers in found["stages"].items():
-        minutes = f"{seconds[stage] / 60:.0f}" if stage in seconds else "–"
-        lines.append(f"| {stage} | {minutes} | {_learned(numbers)} |")
+    seconds = {stage: seconds.get(stage, numbers.get("seconds", 0)) for stage, numbers in found["stages"].items()}
+    for stage, wanted in _LEARNED.items():
+        if stage in found["stages"]:
+            shown = ", ".join(f"{name} {found['stages'][stage][name]:.3g}" for name in wanted if name in found["stages"][stage])
+            lines.append(f"| {stage} | {seconds[stage] / 60:.0f} | {shown} |")
     return "\n".join([*lines, f"| all | {sum(seconds.values()) / 60:.0f} | |", ""])
 
 
-def _learned(numbers: dict[str, Any]) -> str:
-    shown = {name: value for name, value in numbers.items() if not isinstance(value, bool) and "seconds" not in name}
-    return ", ".join(f"{name} {value:.3g}" for name, value in list(shown.items())[:6])
+_LEARNED = {
+    "classifier": ("AUC mean", "AUC normal", "AUC cardiomegaly", "AUC effusion", "AUC opacity"),
+    "match": ("i2t R@10", "i2t chance@10", "t2i R@10", "t2i chance@10"),
+    "vqgan": ("L1", "PSNR", "SSIM", "usage", "perplexity"),
+    "codebooks": ("keyword_auc / cardiomegaly", "keyword_auc / pleural effusion", "hint_precision", "hint_precision_chance", "keypatches"),
+    "llm": (
+        "report loss",
+        "report loss without keywords",
+        "drawing loss",
+        "drawing loss without report",
+        "BLEU-4",
+        "right finding named on abnormal",
+        "distinct outputs",
+    ),
+}
 
 
 def results_block() -> str:

@@ -137,7 +137,11 @@ def test_a_key_that_an_older_version_lacked_takes_its_default():
         (lambda: EncoderConfig(mlp_ratios=(4,)), "encoder.mlp_ratios"),
         (lambda: MatchConfig(stage=1), "match.stage: 1"),
         (lambda: VQGANConfig(codes=1), "vqgan.codes: 1"),
-        (lambda: Preset(encoder=EncoderConfig(size=96), vqgan=VQGANConfig(unshuffle=16)), "encoder.size 96 .* f = 64"),
+        (
+            lambda: Preset(encoder=EncoderConfig(size=96), vqgan=VQGANConfig(unshuffle=8, multipliers=(1, 1, 1, 1))),
+            "encoder.size 96 .* f = 64",
+        ),
+        (lambda: VQGANConfig(unshuffle=3), "vqgan.unshuffle: 3"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused_where_they_are_made(make: Any, setting: str):

@@ -80,10 +80,9 @@ class MatchConfig:
 
     width: int = 128  # [ours] d
     stage: int = 3  # [paper Table 6] whose patches are matched
-    temperature: float = 0.05  # [ours] tau at the start; learned, clamped as in CLIP
+    temperature: float = 0.07  # [ours] tau at the start; learned, clamped as in CLIP
     group_identical: bool = True  # [ours] identical reports of a batch are not each other's negatives; False is the paper
-    report_share: float = 0.7  # [ours] share of a report's sentences that a step sees, in random order; 1 is the paper
-    epochs: int = 15  # [paper 4.1]
+    epochs: int = 6  # [ours] paper 4.1: 15
     batch: int = 64  # [ours] paper 4.1: 112 a GPU
     learning_rate: float = 1e-2  # [ours] paper 4.1: 6e-3 at 8 x 112; so few steps need larger ones
     image_rate: float = 0.2  # [ours] learning rate of the pre-trained image encoder, as a share; the paper's is 1
@@ -122,9 +121,10 @@ class VQGANConfig:
     blocks: int = 1  # [ours] residual blocks a level; taming: 2
     unshuffle: int = 4  # [ours] space-to-depth before the first level; 1 is taming. f = unshuffle x 2^(levels - 1)
     attention: bool = True  # [taming] attention at the lowest resolution
-    epochs: int = 6  # [ours]
+    epochs: int = 5  # [ours]
+    decoder_epochs: int = 3  # [ours] of the decoder alone afterwards, the codes as they are and without the discriminator
     batch: int = 8  # [ours]
-    learning_rate: float = 7e-4  # [ours]
+    learning_rate: float = 6e-4  # [ours]
     codebook_start: float = 0.08  # [ours] share of all steps after which k-means makes the codes; before, vectors pass unquantised
     commitment: float = 0.25  # [taming]
     perceptual: float = 1.0  # [taming] weight; the features are our classifier's where no weights file is given
@@ -135,6 +135,7 @@ class VQGANConfig:
 
     def __post_init__(self) -> None:
         _require(self.codes > 1, f"vqgan.codes: {self.codes} is not a codebook")
+        _require(self.unshuffle in (1, 2, 4, 8), f"vqgan.unshuffle: {self.unshuffle} is not one of 1, 2, 4, 8")
 
     @property
     def downsampling(self) -> int:
@@ -155,7 +156,7 @@ class LanguageConfig:
     heads: int = 4  # [ours] dolly-v2-3b: 32
     context: int = 640  # [ours] dolly-v2-3b: 2048
     dropout: float = 0.1  # [ours]
-    epochs: int = 8  # [ours] paper 4.1: 5
+    epochs: int = 6  # [ours] paper 4.1: 5
     batch: int = 24  # [ours] examples of both directions in one step; paper 4.1: 24 a GPU
     learning_rate: float = 1e-3  # [ours] paper 4.1: 5e-6 (fine-tuning)
     weight_decay: float = 0.05  # [ours]
@@ -165,11 +166,11 @@ class LanguageConfig:
     film_share: float = 0.2  # [ours] share of a film's tokens that the model sees while it learns to report, all of them at the end
     keyword_dropout: float = 0.25  # [ours] share of hints left out while training
     guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
-    guidance: float = 2.0  # [ours] classifier-free guidance when drawing; 1 is none
-    temperature: float = 0.8  # [ours] when drawing
+    guidance: float = 3.0  # [ours] classifier-free guidance when drawing; 1 is none
+    temperature: float = 0.7  # [ours] when drawing
     top_k: int = 50  # [ours] tokens to choose from, when drawing and writing
     candidates: int = 16  # [ours] reports written for a film; the one that agrees most with the others is given
-    report_temperature: float = 0.8  # [ours] when writing
+    report_temperature: float = 1.0  # [ours] when writing
     max_report_tokens: int = 160  # [ours]
 
 
@@ -218,9 +219,7 @@ PAPER = Preset(
         size_scale=1.0,
     ),
     words=WordsConfig(pretrained="emilyalsentzer/Bio_ClinicalBERT", revision="d5892b39a4adaed74b92212a44081509db72f87b", max_tokens=256),
-    match=MatchConfig(
-        width=256, group_identical=False, report_share=1.0, epochs=15, batch=112, learning_rate=6e-3, image_rate=1.0, frozen_stages=0
-    ),
+    match=MatchConfig(width=256, group_identical=False, epochs=15, batch=112, learning_rate=6e-3, image_rate=1.0, frozen_stages=0),
     codebooks=CodebooksConfig(extractor="d4data/biomedical-ner-all", revision="main", keywords_per_group=200, pairs=2000),
     vqgan=VQGANConfig(
         code_width=256,
@@ -233,6 +232,7 @@ PAPER = Preset(
         learning_rate=4.5e-6,
         codebook_start=0.0,
         adversarial=0.8,
+        decoder_epochs=0,
     ),
     language=LanguageConfig(
         pretrained="databricks/dolly-v2-3b",

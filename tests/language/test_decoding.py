@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nltk.translate.gleu_score import sentence_gleu
 
 from cyclicxr.language.decoding import Cache, Session, candidates, consensus, guided, hidden_states, pick, sample
 
@@ -87,7 +86,7 @@ def test_candidates_are_those_of_one_text_at_a_time(model):
 
 
 def test_consensus_by_hand():
-    """a b c against a b d: of 6 n-grams each (3 + 2 + 1) a, b and a b are shared, 3/6; against e: none of 6."""
+    """a b c and a b d have 6 n-grams each (3 + 2 + 1) and share a, b and a b: 5 * 3 / (4 * 6 + 6) = 1/2; with e they share none."""
     a_b_c, a_b_d, e = [1, 2, 3], [1, 2, 4], [5]
     assert consensus([e, a_b_d, a_b_c]) == 1  # the first of the best
     assert consensus([a_b_c, e, e]) == 1
@@ -95,11 +94,22 @@ def test_consensus_by_hand():
     assert consensus([[1, 2], [1, 2], [3, 4]]) == 0
 
 
+def test_consensus_prefers_the_longer_of_two_that_agree():
+    """a for a b: 5 * 1 / (4 * 3 + 1) = 5/13; a b for a: 5 * 1 / (4 * 1 + 3) = 5/7."""
+    assert consensus([[1], [1, 2]]) == 1
+
+
 @given(texts=st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=6))
-def test_the_consensus_is_a_text_of_greatest_mean_gleu(texts):
-    """Against nltk's GLEU; of empty texts it says nothing."""
-    texts = [text or [9] for text in texts]
-    means = [sum(sentence_gleu([other], text) for other in texts) for text in texts]
+def test_the_consensus_is_a_text_of_greatest_mean_f2(texts):
+    def f2(said: list[int], other: list[int]) -> float:
+        runs = [[tuple(text[i : i + n]) for n in range(1, 5) for i in range(len(text) - n + 1)] for text in (said, other)]
+        shared = sum(min(runs[0].count(run), runs[1].count(run)) for run in set(runs[0]))
+        if not shared:
+            return 0.0
+        precision, recall = shared / len(runs[0]), shared / len(runs[1])
+        return 5 * precision * recall / (4 * precision + recall)
+
+    means = [sum(f2(text, other) for k, other in enumerate(texts) if k != i) for i, text in enumerate(texts)]
     assert means[consensus(texts)] == pytest.approx(max(means))
 
 

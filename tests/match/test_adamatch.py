@@ -71,7 +71,7 @@ def test_words_of_a_text_do_not_depend_on_its_neighbours(model: AdaMatch):
 
 
 def test_the_temperature_begins_as_set_and_is_clamped(model: AdaMatch):
-    assert float(model.temperature.detach()) == pytest.approx(0.05)
+    assert float(model.temperature.detach()) == pytest.approx(0.07)
     model.log_temperature.data.fill_(math.log(1e-4))
     assert float(model.temperature.detach()) == pytest.approx(0.01)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cyclicxr.training.augment import augment, grey_level, move, retold
+from cyclicxr.training.augment import augment, grey_level, move
 
 
 def marked(left: float, top: float) -> Tensor:
@@ -77,20 +77,3 @@ def test_grey_levels_keep_their_order():
     ramp = torch.linspace(0, 1, 64).repeat(64, 1)[None, None].expand(50, -1, -1, -1)
     torch.manual_seed(1)
     assert bool((grey_level(ramp).diff(dim=-1) >= 0).all())
-
-
-def test_retold_is_some_of_the_sentences_in_another_order():
-    told = ["The heart is large.", "No effusion.", "Clear lungs.", "Degenerative spine."]
-    torch.manual_seed(0)
-    found = [retold(" ".join(told), 0.7) for _ in range(400)]
-    kept = [sorted((text.find(sentence), sentence) for sentence in told if sentence in text) for text in found]
-    assert all(" ".join(sentence for _, sentence in sentences) == text for sentences, text in zip(kept, found, strict=True))
-    assert all(kept)
-    assert sum(map(len, kept)) / 1600 == pytest.approx(0.7, abs=0.05)
-    assert len({tuple(sentence for _, sentence in sentences) for sentences in kept if len(sentences) == 4}) > 10
-
-
-def test_a_report_of_share_one_or_without_sentences_is_as_it_was():
-    assert retold("Clear lungs.  No effusion.", 1.0) == "Clear lungs.  No effusion."
-    assert retold("...", 0.5) == "..."
-    assert retold("Clear lungs.", 0.01) == "Clear lungs."

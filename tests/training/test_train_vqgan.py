@@ -17,8 +17,8 @@ from cyclicxr.tokens.losses import generator_loss
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training import loop
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, run_loop
-from cyclicxr.training.train_vqgan import SHIFT, VQGANTraining, measure, shifted, train
+from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent
+from cyclicxr.training.train_vqgan import DECODER, SHIFT, DecoderTraining, VQGANTraining, measure, shifted, train
 from cyclicxr.types import InputError, Study
 
 SIDE = 64
@@ -29,6 +29,7 @@ TOY = VQGANConfig(
     multipliers=(1, 2, 2),
     unshuffle=4,
     epochs=2,
+    decoder_epochs=1,
     batch=4,
     learning_rate=2e-3,
     perceptual=0.1,
@@ -180,6 +181,31 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights(tmp_path: P
     assert bool(whole.model.quantize.started)
 
 
+def test_the_decoder_goes_on_alone_and_nearer_to_the_films():
+    training = new_training(with_numbers(learning_rate=5e-3))
+    training.model.start_codes(training.train.films(list(range(12))))
+    before, error = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}, training.validate()["L1"]
+    decoder = DecoderTraining(training)
+    for i in range(12):
+        torch.manual_seed(i)
+        decoder.step([i, (i + 1) % 12, (i + 5) % 12], i / 12)
+    after = training.model.state_dict()
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"post_quant_conv", "decoder"}
+    assert decoder.validate()["L1"] < error
+
+
+def test_a_decoder_killed_and_resumed_ends_with_the_same_weights():
+    first, second = (DecoderTraining(new_training()) for _ in range(2))
+    for decoder in (first, second):
+        decoder.model.start_codes(decoder.whole.train.films(list(range(12))))
+    first.step([0, 1], 0.2)
+    second.restore(first.state())
+    for decoder in (first, second):
+        torch.manual_seed(3)
+        decoder.step([2, 3], 0.5)
+    assert all(torch.equal(a, b) for a, b in zip(first.decoder.parameters(), second.decoder.parameters(), strict=True))
+
+
 def test_measure_by_a_vqgan_that_is_known():
     class Grey(VQGAN):
         """Redraws everything in a middle grey, with two codes."""
@@ -209,7 +235,7 @@ def test_the_stage_writes_its_part_and_what_it_learned(tmp_path: Path):
     again = measure(loaded, corpus.split("val"), TOY.batch)
     assert {name: numbers[name] for name in ("L1", "PSNR", "SSIM", "usage", "perplexity")} == pytest.approx(again, rel=1e-4)
     assert numbers["films"] == 4
-    assert numbers["seconds"] > 0
+    assert numbers["seconds"] == pytest.approx(seconds_spent(run, "vqgan") + seconds_spent(run, DECODER))
     assert load_tensors(run.model / "vqgan.safetensors")["quantize.embedding.weight"].shape == (32, 8)
 
 

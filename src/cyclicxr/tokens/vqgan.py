@@ -2,7 +2,7 @@
 
 With `unshuffle=1` the modules and their names are those of taming-transformers (encoder.down.0.block.0.conv1, ...), with one grey
 channel where taming has three. A larger `unshuffle` moves pixels into channels before the first level and back after the last one,
-so that the costly levels are never computed.
+so that the costly levels are never computed (in the decoder `Finish`, narrow, stands in for them).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from cyclicxr.checkpoint import load_weights, save_tensors
 from cyclicxr.config import VQGANConfig
 from cyclicxr.tokens.quantize import Quantizer
 from cyclicxr.types import InputError
+
+FINE = 16  # [ours] channels of the decoder beyond its first level
 
 
 class VQGAN(nn.Module):
@@ -69,7 +71,11 @@ class VQGAN(nn.Module):
         """
         if ids.numel() and (ids.min() < 0 or ids.max() >= self.config.codes):
             raise InputError(f"VQ-GAN: ids range over [{int(ids.min())}, {int(ids.max())}]; there are {self.config.codes} codes")
-        return self._film(self.quantize.embedding(ids).permute(0, 3, 1, 2)).float().clamp(0, 1)
+        return self.redraw(ids).float().clamp(0, 1)
+
+    def redraw(self, ids: Int[Tensor, "b y x"]) -> Float[Tensor, "b 1 h w"]:
+        """Ids -> films as `forward` gives them, not clamped: the decoder learns through them."""
+        return self._film(self.quantize.embedding(ids).permute(0, 3, 1, 2))
 
     @torch.no_grad()
     def start_codes(self, pixels: Float[Tensor, "b 1 h w"]) -> None:
@@ -140,7 +146,6 @@ class Decoder(nn.Module):
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
-        self.unshuffle = config.unshuffle
         widths = [config.channels * m for m in config.multipliers]
         self.conv_in = nn.Conv2d(config.code_width, widths[-1], 3, padding=1)
         self.mid = Middle(widths[-1])
@@ -151,17 +156,37 @@ class Decoder(nn.Module):
             for i in range(len(widths))
         )
         self.norm_out = _norm(widths[0])
-        self.conv_out = nn.Conv2d(widths[0], config.unshuffle**2, 3, padding=1)
-        with torch.no_grad():  # all pixels of a square alike at first: else their biases show as a grid (Aitken et al. 2017)
-            for tensor in self.conv_out.parameters():
-                tensor.copy_(tensor[:1].expand_as(tensor).clone())
+        doublings = config.unshuffle.bit_length() - 1
+        self.finish = Finish(widths[0], doublings) if doublings else nn.Identity()
+        self.conv_out = nn.Conv2d(FINE if doublings else widths[0], 1, 3, padding=1)
 
     def forward(self, codes: Float[Tensor, "b d y x"]) -> Float[Tensor, "b 1 h w"]:
         """Up through the levels."""
         x = self.mid(self.conv_in(codes))
         for level in reversed(self.up):
             x = level(x)
-        return functional.pixel_shuffle(self.conv_out(functional.silu(self.norm_out(x))), self.unshuffle)
+        film: Tensor = self.conv_out(functional.silu(self.finish(self.norm_out(x))))
+        return film
+
+
+class Finish(nn.Module):
+    """In place of the levels that `unshuffle` leaves out: narrow convolutions, one after each bilinear doubling.
+
+    Putting channels side by side as pixels instead drew a grid, or squares of one grey (docs/log.md).
+    """
+
+    def __init__(self, before: int, doublings: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(before, FINE, 3, padding=1)
+        self.up = nn.ModuleList(nn.Conv2d(FINE, FINE, 3, padding=1) for _ in range(doublings))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
+        """Up to the film's size."""
+        x = self.conv_in(functional.silu(x))
+        for conv in self.up:
+            x = functional.interpolate(x, scale_factor=2, mode="bilinear")
+            x = x + conv(functional.silu(x))
+        return x
 
 
 class Level(nn.Module):

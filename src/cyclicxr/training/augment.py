@@ -1,4 +1,4 @@
-"""Small changes that leave a film or a report true: crop, turn, stretch, brightness, contrast, gamma; fewer sentences, in another order.
+"""Small changes of position and grey level that leave a chest film true: crop, turn, stretch, brightness, contrast, gamma.
 
 Never a mirror: left and right are findings. All randomness comes from torch's global generator.
 """
@@ -11,8 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-
-from cyclicxr.data.reports import sentences
 
 ZOOM = 0.12  # [ours] up to this share of the side is cropped or padded
 SHIFT = 0.06  # [ours] of the side
@@ -50,16 +48,6 @@ def grey_level(pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     bent = pixels.clamp(min=1e-4) ** (gamma * GAMMA).exp()
     mean = bent.mean(dim=(1, 2, 3), keepdim=True)
     return ((bent - mean) * (1 + GREY * contrast) + mean + GREY / 2 * brightness).clamp(0, 1)
-
-
-def retold(report: str, share: float) -> str:
-    """Each sentence with probability `share`, at least one, in another order; a report of no sentences as it is. Share 1 is the report."""
-    told = [text for text, _, _ in sentences(report)]
-    if share == 1 or not told:
-        return report
-    order = torch.randperm(len(told)).tolist()
-    kept = [told[i] for i, chance in zip(order, torch.rand(len(told)).tolist(), strict=True) if chance < share]
-    return " ".join(kept or [told[order[0]]])
 
 
 def _uniform(n: int) -> Tensor:

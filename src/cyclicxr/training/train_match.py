@@ -17,7 +17,7 @@ from cyclicxr.match.loss import adamatch_loss
 from cyclicxr.match.maxsim import maxsim
 from cyclicxr.metrics.retrieval import score_retrieval
 from cyclicxr.patches.classifier import FilmClassifier
-from cyclicxr.training.augment import augment, retold
+from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import Lamb, cosine, decayed, set_rate
@@ -25,8 +25,6 @@ from cyclicxr.training.train_classifier import in_order
 from cyclicxr.words.encoder import build_tokenizer
 
 log = logging.getLogger(__name__)
-
-TEMPERATURE_RATE = 0.1  # [ours] learning rate of the temperature, as a share: at the others' it rises from .07 to .105
 
 
 def groups_of(reports: Sequence[str]) -> Int[Tensor, " n"]:
@@ -60,7 +58,7 @@ class MatchTraining:
     def _groups(self) -> list[dict[str, Any]]:
         image = [{**group, "share": self.config.image_rate} for group in decayed(self.model.image, self.config.weight_decay)]
         others = nn.ModuleDict({"project": self.model.project, "text": self.model.text})
-        temperature = {"params": [self.model.log_temperature], "weight_decay": 0.0, "share": TEMPERATURE_RATE}
+        temperature = {"params": [self.model.log_temperature], "weight_decay": 0.0}
         return [*image, *decayed(others, self.config.weight_decay), temperature]
 
     def centre(self) -> None:
@@ -85,7 +83,7 @@ class MatchTraining:
         self.model.image.stages[: self.config.frozen_stages].eval()  # else the means of their batch norms would still move
         with torch.autocast("cpu", torch.bfloat16):
             patches = self.model.encode_films(augment(self.train.films(indices)))
-            words = self.model.encode_texts([retold(self.reports[i], self.config.report_share) for i in indices])
+            words = self.model.encode_texts([self.reports[i] for i in indices])
         to_text, to_image = maxsim(patches.features, words.features, words.mask)
         loss = adamatch_loss(to_text, to_image, self.model.temperature, self.groups[indices])
         self.optimizer.zero_grad()

@@ -21,6 +21,7 @@ from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import cosine, set_rate
 
+DECODER = "vqgan_decoder"  # the second loop's name: of its checkpoint and its log
 Features = Callable[[Tensor], Sequence[Tensor]]
 
 BETAS = (0.5, 0.9)  # [taming] of both Adams
@@ -33,7 +34,7 @@ LARGEST_GRADIENT = 1.0  # [ours] norm
 
 
 class VQGANTraining:
-    """L1, perceptual, commitment and adversarial loss; bf16 where it is safe.
+    """Encoder, codes, decoder and discriminator together: L1, perceptual, commitment and adversarial loss; bf16 where it is safe.
 
     Args:
         train: films to learn from.
@@ -68,7 +69,7 @@ class VQGANTraining:
         with torch.autocast("cpu", torch.bfloat16):
             redrawn, commitment, ids = self.model(films)
         redrawn = redrawn.float()
-        l1, perceptual = functional.l1_loss(redrawn, films), self._perceptual(films, redrawn)
+        l1, perceptual = functional.l1_loss(redrawn, films), self.perceptual(films, redrawn)
         (gradient,) = torch.autograd.grad(l1 + self.config.perceptual * perceptual, redrawn, retain_graph=True)
         numbers: dict[str, float] = {}
         if progress >= self.config.adversarial_start:
@@ -111,7 +112,8 @@ class VQGANTraining:
             "critic_optimizer": self.critic_optimizer,
         }
 
-    def _perceptual(self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
+    def perceptual(self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
+        """Distance of their features, both films moved alike against the features' grid; 0 where it weighs nothing."""
         if self.config.perceptual == 0:
             return redrawn.new_zeros(())
         with torch.autocast("cpu", torch.bfloat16):
@@ -139,6 +141,54 @@ class VQGANTraining:
         self.critic_optimizer.step()
         numbers = {"discriminator": float(loss.detach()), "adversarial": float(fooled.detach()), "adversarial weight": float(weight)}
         return weight * adversarial, numbers
+
+
+class DecoderTraining:
+    """The decoder alone goes on with the codes as they are, against pixels and features: what the discriminator's last steps left settles.
+
+    Args:
+        whole: the training that is done; its model is trained on.
+    """
+
+    def __init__(self, whole: VQGANTraining) -> None:
+        self.whole, self.model = whole, whole.model
+        self.decoder = torch.nn.ModuleList([self.model.post_quant_conv, self.model.decoder])
+        self.optimizer = torch.optim.Adam(self.decoder.parameters(), lr=whole.config.learning_rate, betas=BETAS)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Shuffled, as the epochs after those of the whole."""
+        return self.whole.batches(self.whole.config.epochs + epoch)
+
+    def step(self, indices: list[int], progress: float) -> dict[str, float]:
+        """One step of the decoder."""
+        rate = self.whole.config.learning_rate * cosine(progress, WARMUP)
+        set_rate(self.optimizer, rate)
+        self.model.eval()
+        films = shifted(grey_level(self.whole.train.films(indices)))
+        with torch.autocast("cpu", torch.bfloat16):
+            redrawn = self.model.redraw(self.model.encode(films))
+        redrawn = redrawn.float()
+        l1, perceptual = functional.l1_loss(redrawn, films), self.whole.perceptual(films, redrawn)
+        loss = l1 + self.whole.config.perceptual * perceptual
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), LARGEST_GRADIENT)
+        self.optimizer.step()
+        found = {"loss": loss, "L1": l1, "perceptual": perceptual, "gradient norm": norm}
+        return {**{name: float(value.detach()) for name, value in found.items()}, "rate": rate}
+
+    def validate(self) -> dict[str, float]:
+        """As of the whole."""
+        return self.whole.validate()
+
+    def state(self) -> dict[str, Any]:
+        """Decoder and optimiser."""
+        return {"decoder": self.decoder.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.decoder.load_state_dict(state["decoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 @torch.no_grad()
@@ -175,10 +225,14 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     torch.manual_seed(preset.seed)
     training = VQGANTraining(films, val, preset, classifier.maps)
     run_loop("vqgan", training, run, epochs=preset.vqgan.epochs, seed=preset.seed, resume=resume)
+    parts = ["vqgan"]
+    if preset.vqgan.decoder_epochs:
+        run_loop(DECODER, DecoderTraining(training), run, epochs=preset.vqgan.decoder_epochs, seed=preset.seed, resume=resume)
+        parts.append(DECODER)
     path = run.model / "vqgan.safetensors"
     training.model.save(path)
     numbers = measure(VQGAN.load(path, preset.vqgan), val, preset.vqgan.batch)
-    run.record("vqgan", {**numbers, "films": len(val), "seconds": seconds_spent(run, "vqgan")})
+    run.record("vqgan", {**numbers, "films": len(val), "seconds": sum(seconds_spent(run, part) for part in parts)})
 
 
 def _window(side: int, crop: int) -> tuple[int, int, int]:
