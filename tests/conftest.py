@@ -81,6 +81,7 @@ TOY_NUMBERS = {
     "vqgan.channels": 16,
     "vqgan.multipliers": (1, 1, 1),
     "vqgan.epochs": 1,
+    "vqgan.decoder_epochs": 1,
     "vqgan.batch": 6,
     "vqgan.adversarial_start": 0.5,
     "vqgan.discriminator_channels": 4,
