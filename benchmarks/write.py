@@ -56,6 +56,13 @@ def short(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
+def tables(metrics: dict[str, Any]) -> Iterator[str]:
+    """A table for each task that was evaluated."""
+    for task, rows in metrics.items():
+        if task != "about" and rows:
+            yield f"### {TITLES.get(task, task.capitalize())}\n\n{markdown_table(rows)}"
+
+
 def evaluation(results: Path) -> Iterator[str]:
     """The tables of `cyclicxr evaluate`, with their protocol."""
     found = load("evaluate", results)
@@ -68,9 +75,7 @@ def evaluation(results: Path) -> Iterator[str]:
     seconds = ", ".join(f"{task} {short(round(taken))} s" for task, taken in about["seconds"].items())
     yield f"## Evaluation on the {about['split']} split\n\n{made_by(found)}\nModel: {model}; {about['n']} films; {seconds}.\n"
     yield "\n".join(f"- {line}" for line in about["protocol"]) + "\n"
-    for task, rows in metrics.items():
-        if task != "about" and rows:
-            yield f"### {TITLES.get(task, task.capitalize())}\n\n{markdown_table(rows)}"
+    yield from tables(metrics)
 
 
 def fixed_patches(results: Path) -> Iterator[str]:
@@ -82,9 +87,7 @@ def fixed_patches(results: Path) -> Iterator[str]:
         yield f"Not measured yet: train a run with `--set encoder.adaptive=false`, then `{command}`\n"
         return
     yield f"{made_by(found)}\nThe fixed one is trained by the same numbers with `--set encoder.adaptive=false`, from its own classifier.\n"
-    for task, rows in found["metrics"].items():
-        if task.startswith("retrieval"):
-            yield f"### {task.capitalize()}\n\n{markdown_table(rows)}"
+    yield from tables(found["metrics"])
 
 
 def training(results: Path) -> Iterator[str]:

@@ -105,14 +105,18 @@ def training_block() -> str:
     found = _result("training")
     if not found:
         return "Not measured yet: `python benchmarks/training_record.py RUN`\n"
-    seconds = found["seconds"]
     lines = ["| stage | minutes | on the validation split |", "|---|---:|---|"]
-    seconds = {stage: seconds.get(stage, numbers.get("seconds", 0)) for stage, numbers in found["stages"].items()}
+    seconds = {stage: numbers.get("seconds", found["seconds"].get(stage, 0)) for stage, numbers in found["stages"].items()}
     for stage, wanted in _LEARNED.items():
-        if stage in found["stages"]:
-            shown = ", ".join(f"{name} {found['stages'][stage][name]:.3g}" for name in wanted if name in found["stages"][stage])
-            lines.append(f"| {stage} | {seconds[stage] / 60:.0f} | {shown} |")
+        numbers = found["stages"].get(stage, {})
+        shown = ", ".join(f"{name} {_short(numbers[name])}" for name in wanted if name in numbers)
+        minutes = f"{seconds[stage] / 60:.0f}" if seconds.get(stage) else "–"
+        lines.append(f"| {stage} | {minutes} | {shown} |")
     return "\n".join([*lines, f"| all | {sum(seconds.values()) / 60:.0f} | |", ""])
+
+
+def _short(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
 _LEARNED = {

@@ -69,8 +69,8 @@ class VQGANTraining:
         with torch.autocast("cpu", torch.bfloat16):
             redrawn, commitment, ids = self.model(films)
         redrawn = redrawn.float()
-        l1, perceptual = functional.l1_loss(redrawn, films), self.perceptual(films, redrawn)
-        (gradient,) = torch.autograd.grad(l1 + self.config.perceptual * perceptual, redrawn, retain_graph=True)
+        reconstruction, parts = self.reconstruction(films, redrawn)
+        (gradient,) = torch.autograd.grad(reconstruction, redrawn, retain_graph=True)
         numbers: dict[str, float] = {}
         if progress >= self.config.adversarial_start:
             adversarial, numbers = self._adversarial(films, redrawn, gradient)
@@ -79,8 +79,7 @@ class VQGANTraining:
         torch.autograd.backward([redrawn, commitment], [gradient, torch.ones_like(commitment)])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
-        loss = l1 + self.config.perceptual * perceptual + commitment
-        found = {"loss": loss, "L1": l1, "perceptual": perceptual, "commitment": commitment, "gradient norm": norm}
+        found = {"loss": reconstruction + commitment, **parts, "commitment": commitment, "gradient norm": norm}
         codes = self.config.codes
         return {
             **{name: float(value.detach()) for name, value in found.items()},
@@ -112,7 +111,14 @@ class VQGANTraining:
             "critic_optimizer": self.critic_optimizer,
         }
 
-    def perceptual(self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
+    def reconstruction(
+        self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """L1 and the weighted perceptual distance, and each by its name."""
+        l1, perceptual = functional.l1_loss(redrawn, films), self._perceptual(films, redrawn)
+        return l1 + self.config.perceptual * perceptual, {"L1": l1, "perceptual": perceptual}
+
+    def _perceptual(self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
         """Distance of their features, both films moved alike against the features' grid; 0 where it weighs nothing."""
         if self.config.perceptual == 0:
             return redrawn.new_zeros(())
@@ -168,13 +174,12 @@ class DecoderTraining:
         with torch.autocast("cpu", torch.bfloat16):
             redrawn = self.model.redraw(self.model.encode(films))
         redrawn = redrawn.float()
-        l1, perceptual = functional.l1_loss(redrawn, films), self.whole.perceptual(films, redrawn)
-        loss = l1 + self.whole.config.perceptual * perceptual
+        loss, parts = self.whole.reconstruction(films, redrawn)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
-        found = {"loss": loss, "L1": l1, "perceptual": perceptual, "gradient norm": norm}
+        found = {"loss": loss, **parts, "gradient norm": norm}
         return {**{name: float(value.detach()) for name, value in found.items()}, "rate": rate}
 
     def validate(self) -> dict[str, float]:
