@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from cyclicxr.types import InputError
+from cyclicxr.types import FITS, InputError
 
 C = TypeVar("C")
 
@@ -25,7 +25,8 @@ def _require(holds: bool, message: str) -> None:
 class EncoderConfig:
     """The four-stage image encoder with AdaPatch in stages 2, 3, 4 (section 3.1)."""
 
-    size: int = 256  # [paper 4.1] pixels along a side, aspect squashed
+    size: int = 256  # [paper 4.1] pixels along a side
+    fit: str = "squash"  # [paper 4.1] the film is stretched over the square; "pad" keeps its aspect between black bars
     stem: str = "conv"  # [ours] "patch" is PVT's 4 x 4 patch embedding; a PVT from scratch hardly learns from 2,765 films
     widths: tuple[int, ...] = (32, 64, 128, 192)  # [ours] PVT-medium: 64, 128, 320, 512
     convolutions: tuple[int, ...] = (1, 2, 2, 1)  # [ours] residual convolution blocks a stage; PVT has none
@@ -42,6 +43,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         _require(self.stem in ("conv", "patch"), f"encoder.stem: '{self.stem}' is neither 'conv' nor 'patch'")
+        _require(self.fit in FITS, f"encoder.fit: '{self.fit}' is neither of {', '.join(FITS)}")
         _require(self.size > 0 and self.size % 32 == 0, f"encoder.size: {self.size} is not a multiple of 32")
         for name in ("widths", "convolutions", "attentions", "heads", "reductions", "mlp_ratios"):
             _require(len(getattr(self, name)) == 4, f"encoder.{name}: one number a stage, four in all, not {getattr(self, name)}")

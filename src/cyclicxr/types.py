@@ -18,6 +18,8 @@ UnitBox = tuple[float, float, float, float]
 PixelBox = tuple[float, float, float, float]
 Point = tuple[float, float]
 
+FITS = ("squash", "pad")  # how a film of any aspect comes into the network's square: `Geometry`
+
 NOTICE = "Research use only. Not a medical device; not for diagnosis or any clinical decision."
 
 
@@ -27,24 +29,57 @@ class InputError(ValueError):
 
 @dataclass(frozen=True)
 class Geometry:
-    """The way from the network's square image back to the original file: the film was squashed, as in the paper (4.1).
+    """The way from the network's square image to the original file and back, for the film as it stands upright (an EXIF rotation applied).
+
+    "squash" stretches the film over the whole square, as the paper does (4.1). "pad" keeps its aspect: the longer side fills the square,
+    and the film lies in the middle between two black bars. Decision 0026.
 
     Args:
         width: pixels of the original file, > 0.
         height: pixels of the original file, > 0.
+        fit: one of `FITS`.
+        aspect: height of a pixel over its width, > 0; 1 is square. Only "pad" needs it.
     """
 
     width: int
     height: int
+    fit: str = "squash"
+    aspect: float = 1.0
 
     def to_pixels(self, box: UnitBox) -> PixelBox:
-        """Box in [0, 1] -> box in pixels of the original file."""
-        x0, y0, x1, y1 = box
-        return (x0 * self.width, y0 * self.height, x1 * self.width, y1 * self.height)
+        """Box in [0, 1] -> box in pixels of the original file, clipped to the film: a box in a black bar becomes one without area."""
+        x0, y0 = self.point_to_pixels(box[:2])
+        x1, y1 = self.point_to_pixels(box[2:])
+        return (_between(x0, self.width), _between(y0, self.height), _between(x1, self.width), _between(y1, self.height))
 
     def point_to_pixels(self, point: Point) -> Point:
-        """Point (or vector) in [0, 1] -> pixels of the original file."""
-        return (point[0] * self.width, point[1] * self.height)
+        """Point in [0, 1] -> pixels of the original file; one in a black bar lies outside of the film."""
+        (x, y), (share_x, share_y) = point, self._shares()
+        return ((x - (1 - share_x) / 2) / share_x * self.width, (y - (1 - share_y) / 2) / share_y * self.height)
+
+    def vector_to_pixels(self, vector: Point) -> Point:
+        """A way between two points, in sides of the square -> pixels of the original file."""
+        share_x, share_y = self._shares()
+        return (vector[0] / share_x * self.width, vector[1] / share_y * self.height)
+
+    def to_unit(self, box: PixelBox) -> UnitBox:
+        """Box in pixels of the original file -> box in [0, 1] of the network's image."""
+        (x0, y0, x1, y1), (share_x, share_y) = box, self._shares()
+        left, top = (1 - share_x) / 2, (1 - share_y) / 2
+        across, down = share_x / self.width, share_y / self.height
+        return (left + x0 * across, top + y0 * down, left + x1 * across, top + y1 * down)
+
+    def _shares(self) -> tuple[float, float]:
+        """How much of the square's width and of its height the film covers, in (0, 1]."""
+        if self.fit == "squash":
+            return (1.0, 1.0)
+        tall = self.height * self.aspect
+        longest = max(self.width, tall)
+        return (self.width / longest, tall / longest)
+
+
+def _between(value: float, highest: int) -> float:
+    return min(max(value, 0.0), float(highest))
 
 
 @dataclass(frozen=True)
