@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
-from cyclicxr.data.dicom import decode_dicom, is_dicom
+from cyclicxr.data.dicom import Radiograph, decode_dicom, is_dicom
 from cyclicxr.data.limits import LIMITS
 from cyclicxr.types import Film, Geometry, InputError
 
@@ -61,9 +61,9 @@ def decode_film(data: bytes, name: str, fit: str = "squash") -> Film:
         InputError: empty, too large, truncated, or no film.
     """
     LIMITS.check_bytes(name, len(data))
-    pixels, view = decode_dicom(data, name) if is_dicom(data, name) else (_decode_picture(data, name), "unknown")
-    height, width = pixels.shape
-    return Film(pixels, Geometry(width, height, fit), name, hashlib.sha256(data).hexdigest(), view)
+    radiograph = decode_dicom(data, name) if is_dicom(data, name) else Radiograph(_decode_picture(data, name))
+    height, width = radiograph.pixels.shape
+    return Film(radiograph.pixels, Geometry(width, height, fit, radiograph.aspect), name, hashlib.sha256(data).hexdigest(), radiograph.view)
 
 
 def network_pixels(film: Film, size: int) -> UInt8[np.ndarray, "s s"]:
