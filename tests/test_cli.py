@@ -44,8 +44,10 @@ class PretendModel:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
 
-    def told(self, image: Any, report: str, seed: int | None) -> Told:
+    def told(self, image: Any, report: str, seed: int | None, force: bool) -> Told:
         path = Path(image)
+        if path.name.startswith("lateral") and not force:
+            raise InputError(f"{path}: looks lateral; give the frontal film of the study, or go on with --force")
         if not path.is_file():
             raise InputError(f"{path}: no such file; check the name")
         if path.name.startswith("bad"):
@@ -60,14 +62,14 @@ class PretendModel:
             return Told(Result(record, self.info, report), film, None)
         return Told(Result(record, self.info, report, synthetic=SyntheticRecord("", (seed,))), film, drawn)
 
-    def outcome_report(self, image: Any) -> Told:
-        return self.told(image, f"Report of {Path(image).name}.", None)
+    def outcome_report(self, image: Any, *, force: bool = False) -> Told:
+        return self.told(image, f"Report of {Path(image).name}.", None, force)
 
-    def outcome_cycle(self, image: Any, seed: int = 0) -> Told:
-        return self.told(image, f"Report of {Path(image).name}.", seed)
+    def outcome_cycle(self, image: Any, seed: int = 0, *, force: bool = False) -> Told:
+        return self.told(image, f"Report of {Path(image).name}.", seed, force)
 
-    def outcome_explain(self, image: Any, text: str) -> Told:
-        return self.told(image, text, None)
+    def outcome_explain(self, image: Any, text: str, *, force: bool = False) -> Told:
+        return self.told(image, text, None, force)
 
     def outcome_draw(self, text: str, seed: int = 0) -> Told:
         return Told(Result(None, self.info, text, synthetic=SyntheticRecord("", (seed,))), None, Image.new("L", (256, 256), 60))
@@ -423,3 +425,22 @@ def test_on_a_terminal_a_bar_is_drawn_on_standard_error_alone(films: Any, tmp_pa
     os.close(ours)
     assert "/2" in drawn
     assert found.stdout.decode().split() == [str(tmp_path / "out" / name) for name in ("a.html", "b.html")]
+
+
+# ---- what is no frontal chest film
+
+
+def test_a_refused_film_does_not_stop_the_others(films: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    assert cli.main(["report", *films("a.png", "lateral.png", "z.png"), "--out", str(out)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "looks lateral" in said[0] and said[-1].startswith("cyclicxr: 1 failed, 2 written")
+    assert sorted(path.name for path in out.glob("*.json")) == ["a.json", "z.json"]
+
+
+@pytest.mark.parametrize("command", ["report", "cycle", "explain", "demo"])
+def test_force_goes_on(command: str, films: Callable[..., list[str]], tmp_path: Path):
+    text = ["--text", "Clear lungs."] if command == "explain" else []
+    arguments = [command, *films("lateral.png"), "--out", str(tmp_path / "out"), *text]
+    assert cli.main(arguments) == 2 and not list((tmp_path / "out").glob("*.json"))
+    assert cli.main([*arguments, "--force"]) == 0

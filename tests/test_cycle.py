@@ -274,3 +274,16 @@ def test_a_stopwatch_adds_up_by_stage(monkeypatch: pytest.MonkeyPatch):
         with watch(stage):
             pass
     assert watch.seconds == {"match": 3.5, "write": 1.0}
+
+
+@slow
+def test_a_film_that_is_no_frontal_is_refused_unless_forced(model: Model, results: dict[str, Result], tmp_path: Path):
+    negative = tmp_path / "negative.png"
+    Image.fromarray(255 - draw_phantom(3, size=128).pixels).save(negative)
+    for ask in (model.report, model.cycle, lambda image, **options: model.explain(image, "Clear lungs.", **options)):
+        with pytest.raises(InputError, match="negative.png: looks inverted"):
+            ask(negative)
+        image = ask(negative, force=True).image
+        assert image is not None and image.frontal is not None and image.frontal.reason == "inverted"
+    taken = results["report"].image
+    assert taken is not None and taken.frontal is not None and taken.frontal.reason == "" and taken.frontal.score > 0.5

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from cyclicxr import types
+from cyclicxr.data.frontal import REASONS
 from cyclicxr.types import Result
 
 SCHEMA = json.loads(files("cyclicxr").joinpath("result.schema.json").read_text(encoding="utf-8"))
@@ -45,9 +46,10 @@ def made(node: Any) -> Any:
     return node[0](*map(made, node[1])) if node and isinstance(node[0], type) else tuple(map(made, node))
 
 
+frontal = st.none() | record(types.FrontalRecord, share, st.sampled_from(REASONS))
 results = record(
     Result,
-    st.none() | record(types.ImageRecord, st.text(), sha, st.integers(1, 20000), st.integers(1, 20000), st.text()),
+    st.none() | record(types.ImageRecord, st.text(), sha, st.integers(1, 20000), st.integers(1, 20000), st.text(), frontal),
     st.fixed_dictionaries({"name": st.text(), "revision": st.text()}),
     st.text(),
     few(record(types.SentenceRecord, st.text(), index, index, few(box), st.none() | share, st.booleans())),
@@ -62,7 +64,7 @@ results = record(
 )
 
 FULL = Result(
-    image=types.ImageRecord("film.png", "a" * 64, 100, 200, "PA"),
+    image=types.ImageRecord("film.png", "a" * 64, 100, 200, "PA", types.FrontalRecord(0.98, "")),
     model={"name": "small", "revision": "1"},
     report="No effusion.",
     sentences=(types.SentenceRecord("No effusion.", 0, 12, ((0.0, 0.0, 1.0, 1.0),), 0.5),),
@@ -107,7 +109,7 @@ def test_every_result_is_valid(result: Any) -> None:
 
 
 def test_every_kind_of_record_is_tried() -> None:
-    assert len(OBJECTS) == 10  # the result, model, timings, and one of each of the seven records
+    assert len(OBJECTS) == 11  # the result, model, timings, and one of each of the eight records
     assert {"image", "sentences", "keywords", "patches", "words", "keypatches", "synthetic"} <= {path[0] for path in RECORDS if path}
 
 

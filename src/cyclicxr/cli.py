@@ -63,18 +63,18 @@ def _demo(arguments: Arguments) -> int:
     from cyclicxr.explain import write_result
 
     image = arguments.image or SAMPLE
-    outcome = cyclicxr.load(arguments.model).outcome_cycle(image, seed=arguments.seed)
+    outcome = cyclicxr.load(arguments.model).outcome_cycle(image, seed=arguments.seed, force=arguments.force)
     paths = write_result(_folder(arguments.out), Path(image).stem, outcome.result, outcome.film, outcome.drawn)
     print(f"{outcome.result.report}\n\nThe page: {paths.page.resolve()}\n{NOTICE}")
     return 0
 
 
 def _report(arguments: Arguments) -> int:
-    return _batch(arguments, lambda model, path: model.outcome_report(path), drawn=False)
+    return _batch(arguments, lambda model, path: model.outcome_report(path, force=arguments.force), drawn=False)
 
 
 def _cycle(arguments: Arguments) -> int:
-    return _batch(arguments, lambda model, path: model.outcome_cycle(path, seed=arguments.seed), drawn=True)
+    return _batch(arguments, lambda model, path: model.outcome_cycle(path, seed=arguments.seed, force=arguments.force), drawn=True)
 
 
 def _draw(arguments: Arguments) -> int:
@@ -91,7 +91,7 @@ def _draw(arguments: Arguments) -> int:
 def _explain(arguments: Arguments) -> int:
     from cyclicxr.explain import write_result
 
-    outcome = cyclicxr.load(arguments.model).outcome_explain(arguments.image, _text(arguments.text))
+    outcome = cyclicxr.load(arguments.model).outcome_explain(arguments.image, _text(arguments.text), force=arguments.force)
     paths = write_result(_folder(arguments.out), arguments.image.stem, outcome.result, outcome.film, outcome.drawn)
     _say(arguments, {"image": str(arguments.image), "result": str(paths.json), "page": str(paths.page)}, str(paths.page))
     return 0
@@ -299,6 +299,10 @@ def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="of drawing: the same seed draws the same film (default: 0)")
 
 
+def _add_force(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--force", action="store_true", help="go on with what does not look like an upright frontal chest film")
+
+
 def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object a line on standard output, for machines")
 
@@ -311,6 +315,7 @@ def _add_films(command: argparse.ArgumentParser) -> None:
     command.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF or DICOM files, folders, globs, studies tables")
     _add_out(command, "out", "folder for one JSON and one page an image")
     command.add_argument("--resume", action="store_true", help="leave out images that this model has done in DIR already")
+    _add_force(command)
     _add_json(command)
     _add_model(command)
 
@@ -322,6 +327,7 @@ def _add_demo(commands: Any) -> None:
     )  # fmt: skip
     demo.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="your own film (default: one that the model drew)")
     _add_out(demo, "out/demo")
+    _add_force(demo)
     _add_seed(demo)
     _add_model(demo)
 
@@ -361,6 +367,7 @@ def _add_explain(commands: Any) -> None:
     explain.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG, TIFF or DICOM file")
     explain.add_argument("--text", required=True, help="the text to explain; - reads it from standard input")
     _add_out(explain, "out")
+    _add_force(explain)
     _add_json(explain)
     _add_model(explain)
 

@@ -22,6 +22,7 @@ from cyclicxr.codebooks.support import Support, consistency, excess
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
 from cyclicxr.config import Preset
+from cyclicxr.data.frontal import require_frontal
 from cyclicxr.data.images import network_pixels, read_film
 from cyclicxr.data.reports import sentences
 from cyclicxr.language.llm import LanguageModel
@@ -31,6 +32,7 @@ from cyclicxr.patches.classifier import CLASSIFIER, FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.types import (
     Film,
+    FrontalRecord,
     Geometry,
     ImageRecord,
     InputError,
@@ -131,16 +133,17 @@ class Model:
 
     # ---- one film or one text
 
-    def report(self, image: str | Path) -> Result:
+    def report(self, image: str | Path, *, force: bool = False) -> Result:
         """CXR -> report with its evidence.
 
         Args:
             image: PNG, JPEG, TIFF or DICOM file of a frontal chest film.
+            force: go on with a film that the gate refuses (`data/frontal.py`); the result says what is wrong with it.
 
         Raises:
-            InputError: the file can't be read as a film.
+            InputError: the file can't be read as a film, or is no upright frontal chest film and not forced.
         """
-        return self.outcome_report(image).result
+        return self.outcome_report(image, force=force).result
 
     def draw(self, text: str, seed: int = 0) -> Image.Image:
         """Report -> CXR, `preset.encoder.size` pixels along a side, mode "L"; the same seed draws the same film.
@@ -152,40 +155,42 @@ class Model:
         assert drawn is not None
         return drawn
 
-    def cycle(self, image: str | Path, seed: int = 0) -> Result:
+    def cycle(self, image: str | Path, seed: int = 0, *, force: bool = False) -> Result:
         """CXR -> report -> CXR, with the consistency of each sentence.
 
         Raises:
-            InputError: the file can't be read as a film.
+            InputError: the file can't be read as a film, or is no upright frontal chest film and not forced.
         """
-        return self.outcome_cycle(image, seed).result
+        return self.outcome_cycle(image, seed, force=force).result
 
-    def explain(self, image: str | Path, text: str) -> Result:
+    def explain(self, image: str | Path, text: str, *, force: bool = False) -> Result:
         """The words of any text, each with its adaptive patch on the film (Fig. 8).
 
         Raises:
-            InputError: the file can't be read as a film, or the text has no words.
+            InputError: the file can't be read as a film, is no upright frontal chest film and not forced, or the text has no words.
         """
-        return self.outcome_explain(image, text).result
+        return self.outcome_explain(image, text, force=force).result
 
     @torch.inference_mode()
-    def outcome_report(self, image: str | Path) -> Outcome:
+    def outcome_report(self, image: str | Path, *, force: bool = False) -> Outcome:
         """`report` with its pictures."""
         clock = Stopwatch()
         with clock("read"):
             film = read_film(image, self.preset.encoder.fit)
+            frontal = require_frontal(film, force=force)
             pixels = self._pixels(film)
-        result, _ = self._report(film, pixels, clock)
+        result, _ = self._report(film, frontal, pixels, clock)
         return Outcome(replace(result, timings=clock.seconds), _picture(film), None)
 
     @torch.inference_mode()
-    def outcome_cycle(self, image: str | Path, seed: int = 0) -> Outcome:
+    def outcome_cycle(self, image: str | Path, seed: int = 0, *, force: bool = False) -> Outcome:
         """`cycle` with its pictures."""
         clock = Stopwatch()
         with clock("read"):
             film = read_film(image, self.preset.encoder.fit)
+            frontal = require_frontal(film, force=force)
             pixels = self._pixels(film)
-        result, patches = self._report(film, pixels, clock)
+        result, patches = self._report(film, frontal, pixels, clock)
         drawn, keypatches, codes = self._draw(result.report, seed, clock)
         with clock("consistency"):
             checked = self._check(result.sentences, patches, self.matcher.encode_films(drawn))
@@ -205,15 +210,16 @@ class Model:
         return Outcome(result, None, _to_picture(drawn))
 
     @torch.inference_mode()
-    def outcome_explain(self, image: str | Path, text: str) -> Outcome:
+    def outcome_explain(self, image: str | Path, text: str, *, force: bool = False) -> Outcome:
         """`explain` with its picture."""
         clock = Stopwatch()
         with clock("read"):
             film = read_film(image, self.preset.encoder.fit)
+            frontal = require_frontal(film, force=force)
         with clock("match"):
             patches = self.matcher.encode_films(self._pixels(film))
             keywords = self.textual.match_features(self.matcher, patches.features)[0]
-            result = self._evidence(Result(_image(film), self.info, text), patches, film.geometry)
+            result = self._evidence(Result(_image(film, frontal), self.info, text), patches, film.geometry)
         result = replace(result, keywords=_keywords(keywords, result.patches), timings=clock.seconds)
         return Outcome(result, _picture(film), None)
 
@@ -240,14 +246,14 @@ class Model:
 
     # ---- the stages, in order
 
-    def _report(self, film: Film, pixels: Float[Tensor, "1 1 h w"], clock: Stopwatch) -> tuple[Result, FilmPatches]:
+    def _report(self, film: Film, frontal: FrontalRecord, pixels: Float[Tensor, "1 1 h w"], clock: Stopwatch) -> tuple[Result, FilmPatches]:
         with clock("match"):
             patches = self.matcher.encode_films(pixels)
             keywords = self.textual.match_features(self.matcher, patches.features)
         with clock("write"):
             text = self._write(pixels, keywords)[0]
         with clock("evidence"):
-            result = self._evidence(Result(_image(film), self.info, text), patches, film.geometry)
+            result = self._evidence(Result(_image(film, frontal), self.info, text), patches, film.geometry)
         return replace(result, keywords=_keywords(keywords[0], result.patches)), patches
 
     def _write(self, pixels: Float[Tensor, "b 1 h w"], keywords: list[list[MatchedKeyword]]) -> list[str]:
@@ -317,8 +323,8 @@ def _boxes(
     return tuple(records[patch].box for patch in list(ranked)[:SENTENCE_BOXES])
 
 
-def _image(film: Film) -> ImageRecord:
-    return ImageRecord(film.path, film.sha256, film.geometry.width, film.geometry.height, film.view)
+def _image(film: Film, frontal: FrontalRecord) -> ImageRecord:
+    return ImageRecord(film.path, film.sha256, film.geometry.width, film.geometry.height, film.view, frontal)
 
 
 def _picture(film: Film) -> Image.Image:

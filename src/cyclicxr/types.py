@@ -182,14 +182,23 @@ class KeypatchRecord:
 
 
 @dataclass(frozen=True)
+class FrontalRecord:
+    """Whether a film is an upright frontal chest X-ray with bone bright: a score in [0, 1], and what is wrong ("" where nothing is)."""
+
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class ImageRecord:
-    """The film a result is about. `path` is "" for a drawn film that was asked for by text alone."""
+    """The film a result is about. `path` is "" for a drawn film that was asked for by text alone; `frontal` is None where nobody looked."""
 
     path: str
     sha256: str
     width: int
     height: int
     view: str
+    frontal: FrontalRecord | None = None
 
 
 @dataclass(frozen=True)
