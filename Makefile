@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 IMAGE ?=
 OUT ?= out/demo
+FUZZ_SECONDS ?= 60
 STUDIES ?= ../shared/data/openi/studies.csv
 
 export OMP_NUM_THREADS ?= 1
@@ -45,8 +46,15 @@ benchmark: .venv/.test
 	$(BIN)/python benchmarks/write.py
 	$(BIN)/python docs/generate.py
 
-fuzz: .venv/.test
+fuzz: .venv/.fuzz
+	$(BIN)/python fuzz/films.py out/fuzz/films
+	mkdir -p out/fuzz/corpus
+	$(BIN)/python fuzz/fuzz_films.py out/fuzz/corpus out/fuzz/films -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=out/fuzz/
 	$(BIN)/python -m pytest -n 2 -q --hypothesis-profile=fuzz --timeout 3600 -m "not slow"
+
+.venv/.fuzz: .venv/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' -c constraints.txt
+	@touch $@
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -127,9 +127,9 @@ def _run_lengths(frame: bytes, width: int, height: int, item_bytes: int) -> Inte
     if int.from_bytes(frame[:4], "little") != item_bytes:
         raise FrameError("has another number of bytes a pixel than its header says")
     dtype = f"<u{item_bytes}"
-    dark, bright = (np.full(height * width * item_bytes, fill, np.uint8) for fill in (0, 255))
+    dark, bright = (bytearray([fill]) * (height * width * item_bytes) for fill in (0, 255))
     for buffer in (dark, bright):
-        imagecodecs.dicomrle_decode(frame, dtype, out=memoryview(buffer))
-    if not np.array_equal(dark, bright):
+        imagecodecs.dicomrle_decode(frame, dtype, out=buffer)
+    if dark != bright:
         raise FrameError("is cut off before its end")
-    return dark.view(dtype).reshape(height, width)
+    return np.frombuffer(dark, dtype).reshape(height, width)
