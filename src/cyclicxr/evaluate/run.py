@@ -75,7 +75,9 @@ def evaluate(
     unknown = sorted(set(tasks) - set(TASKS))
     if unknown or not tasks:
         raise InputError(f"task '{', '.join(unknown)}' is unknown; there are {', '.join(TASKS)}")
-    case = Case(load_corpus(studies, model.preset.encoder.size, out / "cache"), raw_reports(studies), split, seed, progress)
+    encoder = model.preset.encoder
+    corpus = load_corpus(studies, encoder.size, out / "cache", encoder.fit, progress)
+    case = Case(corpus, raw_reports(studies), split, seed, progress)
     protocol = [NOTICE, "Brackets hold 95 % bootstrap intervals over films."]
     protocol += [_PROTOCOL[task].format(tokenizer=tokenizer_name()) for task in TASKS if task in tasks]
     about: dict[str, Any] = {"model": dict(model.info), "split": split, "n": len(case.cases), "seed": seed}

@@ -42,7 +42,7 @@ def train(studies: Path, preset: Preset, out: Path, stage: str | None = None, re
         raise InputError(f"stage '{stage}' is unknown; there are {', '.join(STAGES)}")
     run = RunDirectory(out)
     _begin(run, preset, resume or stage is not None)
-    corpus = load_corpus(studies, preset.encoder.size, out / "cache")
+    corpus = load_corpus(studies, preset.encoder.size, out / "cache", preset.encoder.fit)
     todo = [stage] if stage else list(STAGES)
     for name in todo:
         if resume and stage is None and name in run.records():
