@@ -24,7 +24,7 @@ from cyclicxr.checkpoint import sha256_of
 from cyclicxr.config import Preset
 from cyclicxr.types import NOTICE, ImageRecord, InputError, Result, SyntheticRecord
 
-COMMANDS = ("demo", "report", "draw", "cycle", "explain", "train", "evaluate", "data check", "data openi")
+COMMANDS = ("demo", "report", "draw", "cycle", "explain", "train", "evaluate", "data check", "data openi", "data mimic")
 SCHEMA = json.loads((Path(cyclicxr.__file__).parent / "result.schema.json").read_text(encoding="utf-8"))
 
 
@@ -352,25 +352,32 @@ def test_data_check_lists_every_problem(tmp_path: Path, capsys: pytest.CaptureFi
     table.write_text("id,patient,image,report\n1,p,none.png,The heart is normal.\n1,q,none.png,\n")
     assert cli.main(["data", "check", str(table)]) == 2
     said = capsys.readouterr()
-    assert said.out == ""
-    assert len(said.err.splitlines()) > 1
-    assert all(line.startswith(f"cyclicxr: error: {table}") for line in said.err.splitlines())
+    assert said.err == "" and said.out.endswith(f"{table}: 2 films, 3 errors, 1 warnings\n")
+    assert cli.main(["data", "check", str(table), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["counts"] == {"repeated id": 1, "missing film": 2, "short report": 1}
 
 
-def test_data_check_of_a_good_table(tmp_path: Path, films: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    films("a.png")
+def test_data_check_of_a_good_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (40, 40)).save(tmp_path / "a.png")
     table = tmp_path / "studies.csv"
     table.write_text("id,patient,image,report\n1,p,a.png,The heart is normal.\n")
     assert cli.main(["data", "check", str(table)]) == 0
-    assert capsys.readouterr().out == f"{table}: 1 studies, no problem found\n"
+    assert capsys.readouterr().out == f"{table}: 1 films, no problem found\n"
 
 
-def test_data_openi_hands_on_its_folders(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_openi_and_mimic_hand_on_their_folders_and_tell_the_tally(monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from cyclicxr.data.tally import Tally
+
     asked: list[Any] = []
-    stand_in(monkeypatch, "cyclicxr.data.openi", build_openi=lambda *arguments: asked.append(arguments) or 7)
+    tally = Tally({"train": 2})
+    tally.keep("train")
+    stand_in(monkeypatch, "cyclicxr.data.openi", build_openi=lambda *arguments: asked.append(arguments) or tally)
+    stand_in(monkeypatch, "cyclicxr.data.mimic", build_mimic=lambda *arguments: asked.append(arguments[:3]) or tally)
     assert cli.main(["data", "openi", "r.tgz", "png", "--out", "s.csv"]) == 0
-    assert asked == [(Path("r.tgz"), Path("png"), Path("s.csv"))]
-    assert capsys.readouterr().out == "s.csv: 7 films\n"
+    assert capsys.readouterr().out == f"{tally.to_text()}\ns.csv: 1 films\n"
+    assert cli.main(["data", "mimic", "root", "--reports", "r.zip", "--out", "s.parquet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"table": "s.parquet", **tally.to_json()}
+    assert asked == [(Path("r.tgz"), Path("png"), Path("s.csv")), (Path("root"), Path("s.parquet"), Path("r.zip"))]
 
 
 def test_the_lists_of_the_help_are_those_of_the_program() -> None:

@@ -61,11 +61,14 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes.
+    """Hexadecimal SHA-256 of a file's bytes; of a folder, of the names and sizes of the files in it.
 
     Raises:
         InputError: there is no such file.
     """
+    if path.is_dir():
+        listed = sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in path.rglob("*") if file.is_file())
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,10 +21,12 @@ from cyclicxr.types import NOTICE, InputError
 
 if TYPE_CHECKING:
     from cyclicxr.cycle import Model, Outcome
+    from cyclicxr.data.tally import Tally
     from cyclicxr.explain.batch import Failure, Job
 
 STAGES = ("classifier", "match", "vqgan", "codebooks", "llm")
 TASKS = ("report", "draw", "retrieval")
+_TABLE = "studies table: CSV, Parquet, JSON lines, or a folder of films with texts of the same names"
 SAMPLE = Path(cyclicxr.__file__).parent / "assets" / "sample.png"
 
 Arguments = argparse.Namespace
@@ -121,21 +123,32 @@ def _evaluate(arguments: Arguments) -> int:
 
 
 def _data_check(arguments: Arguments) -> int:
-    from cyclicxr.data.studies import check_studies, read_studies
+    from cyclicxr.data.check import check_studies
 
-    problems = check_studies(arguments.studies)
-    for problem in problems:
-        _complain(problem)
-    if not problems:
-        print(f"{arguments.studies}: {len(read_studies(arguments.studies))} studies, no problem found")
-    return 2 if problems else 0
+    with _counter() as progress:
+        found = check_studies(arguments.studies, progress)
+    print(json.dumps(found.to_json(), ensure_ascii=False) if arguments.json else found.to_text(), flush=True)
+    return 2 if found.errors else 0
 
 
 def _data_openi(arguments: Arguments) -> int:
     from cyclicxr.data.openi import build_openi
 
-    films = build_openi(arguments.reports, arguments.films, arguments.out)
-    print(f"{arguments.out}: {films} films")
+    return _tell(arguments, build_openi(arguments.reports, arguments.films, arguments.out))
+
+
+def _data_mimic(arguments: Arguments) -> int:
+    from cyclicxr.data.mimic import build_mimic
+
+    with _counter() as progress:
+        tally = build_mimic(arguments.root, arguments.out, arguments.reports, progress)
+    return _tell(arguments, tally)
+
+
+def _tell(arguments: Arguments, tally: Tally) -> int:
+    """What became of a data set's rows."""
+    facts = {"table": str(arguments.out), **tally.to_json()}
+    print(json.dumps(facts) if arguments.json else f"{tally.to_text()}\n{arguments.out}: {tally.kept.total():,} films", flush=True)
     return 0
 
 
@@ -378,7 +391,7 @@ def _add_train(commands: Any) -> None:
         "cyclicxr train studies.csv --preset openi-small --out runs/small --resume",
         "cyclicxr train studies.csv --out runs/try --stage match --set match.epochs=2 --set seed=1",
     )  # fmt: skip
-    train.add_argument("studies", type=Path, metavar="STUDIES", help="studies table, CSV or Parquet; `cyclicxr data check` looks it over")
+    train.add_argument("studies", type=Path, metavar="STUDIES", help=f"{_TABLE}; `cyclicxr data check` looks it over")
     train.add_argument("--preset", choices=sorted(PRESETS), default="openi-small", help="sizes and schedules (default: openi-small)")
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder; the model grows in RUN/model")
     train.add_argument("--stage", choices=STAGES, help="this stage alone (default: all, in this order)")
@@ -391,7 +404,7 @@ def _add_evaluate(commands: Any) -> None:
         commands, "evaluate", _evaluate, "the paper's tables with their baselines, as metrics.json, Markdown and HTML",
         "cyclicxr evaluate studies.csv --split test --out evaluation --tasks report,draw,retrieval",
     )  # fmt: skip
-    evaluate.add_argument("studies", type=Path, metavar="STUDIES", help="studies table, CSV or Parquet")
+    evaluate.add_argument("studies", type=Path, metavar="STUDIES", help=_TABLE)
     evaluate.add_argument("--split", default="test", help="which studies are scored (default: test)")
     evaluate.add_argument("--tasks", type=_tasks, default=TASKS, help=f"of {','.join(TASKS)} (default: all)")
     evaluate.add_argument(
@@ -413,15 +426,25 @@ def _add_data(commands: Any) -> None:
         "data", help="make a studies table, or check one", description="Make a studies table, or check one.", epilog=NOTICE
     )
     tables = parser.add_subparsers(title="commands", required=True)
-    check = _command(tables, "check", _data_check, "list every problem of a studies table", "cyclicxr data check studies.csv")
-    check.add_argument("studies", type=Path, metavar="STUDIES", help="studies table, CSV or Parquet")
+    check = _command(
+        tables, "check", _data_check, "list every problem of a studies table, errors and warnings; exit code 2 where there is an error",
+        "cyclicxr data check studies.csv", "cyclicxr data check films_and_texts/ --json",
+    )  # fmt: skip
+    check.add_argument("studies", type=Path, metavar="STUDIES", help=_TABLE)
+    _add_json(check)
     openi = _command(
-        tables,
-        "openi",
-        _data_openi,
-        "OpenI as it is downloaded -> studies table",
+        tables, "openi", _data_openi, "OpenI as NLM or Kaggle gives it -> studies table",
         "cyclicxr data openi NLMCXR_reports.tgz NLMCXR_png --out studies.csv",
-    )
-    openi.add_argument("reports", type=Path, metavar="REPORTS", help="folder or .tgz of the XML reports")
+        "cyclicxr data openi indiana_reports.csv images/images_normalized --out studies.csv",
+    )  # fmt: skip
+    openi.add_argument("reports", type=Path, metavar="REPORTS", help="folder or .tgz of NLM's XML reports, or Kaggle's indiana_reports.csv")
     openi.add_argument("films", type=Path, metavar="FILMS", help="folder of the PNG films")
-    openi.add_argument("--out", type=Path, required=True, metavar="CSV", help="the studies table to write")
+    mimic = _command(
+        tables, "mimic", _data_mimic, "MIMIC-CXR-JPG or MIMIC-CXR as PhysioNet gives it -> studies table",
+        "cyclicxr data mimic mimic-cxr-jpg/2.0.0 --reports mimic-cxr-reports.zip --out studies.parquet",
+    )  # fmt: skip
+    mimic.add_argument("root", type=Path, metavar="ROOT", help="the folder with mimic-cxr-2.0.0-split.csv.gz and files/")
+    mimic.add_argument("--reports", type=Path, metavar="ZIP|DIR", help="mimic-cxr-reports.zip, or its folder (default: in ROOT)")
+    for made in (openi, mimic):
+        made.add_argument("--out", type=Path, required=True, metavar="TABLE", help="the studies table to write, .csv or .parquet")
+        _add_json(made)

@@ -1,11 +1,10 @@
-"""OpenI (Indiana University): NLM's MeSH annotations -> findings, and the official download -> studies table; knows no pixel.
+"""OpenI (Indiana University): NLM's MeSH annotations -> findings, and NLM's or Kaggle's download -> studies table; knows no pixel.
 
 Source: Demner-Fushman et al., JAMIA 2016. An annotation is a heading with qualifiers: `Opacity/lung/base/left/patchy`.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import tarfile
@@ -14,13 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from cyclicxr.data.reports import report_text
-from cyclicxr.data.studies import read_studies, split_by_patient, write_table
+from cyclicxr.data.reports import MIN_TOKENS, count_tokens, normalise, report_text, without_marks
+from cyclicxr.data.studies import split_by_patient
+from cyclicxr.data.tables import Row, read_table, write_table
+from cyclicxr.data.tally import Tally
 from cyclicxr.types import InputError, Study
 
 log = logging.getLogger(__name__)
 
 PROJECTIONS = "indiana_projections.csv"  # which image is frontal; the reports do not say
+PAPER = {"train": 2912, "test": 772}  # [paper 4.1] pairs; no validation is named
+_VAL = 200  # [ours] pairs of the paper's training set that choose between models
+SHARES = {"train": (2912 - _VAL) / 3684, "val": _VAL / 3684, "test": 772 / 3684}
 _PICTURES = {".png", ".jpg", ".jpeg", ".dcm"}
 _LARGEST_REPORT = 2**20  # bytes of one XML file; NLM's have some 5,000
 
@@ -101,37 +105,114 @@ def findings_of(mesh: Sequence[str]) -> set[str]:
     return {finding for finding, terms in _FINDINGS.items() if any(_shows(parts, term) for parts in annotations for term in terms)}
 
 
-def build_openi(reports: Path, images: Path, table: Path, projections: Path | None = None, seed: int = 0) -> int:
-    """Make a studies table from the official download: a row for each frontal film, split by patient.
+def build_openi(reports: Path, images: Path, table: Path, projections: Path | None = None, seed: int = 0) -> Tally:
+    """Make a studies table from NLM's or Kaggle's download: a row a report with its first frontal film, split by patient.
 
     Args:
-        reports: `NLMCXR_reports.tgz`, or the folder it unpacks to.
-        images: the folder that `NLMCXR_png.tgz` unpacks to (or the DICOM files, or the films under the names of the Kaggle copy).
-        table: CSV to write; its image paths are relative to its folder.
-        projections: `indiana_projections.csv` of the Kaggle copy; None looks for it beside `reports`, `images` and `table`. Where it
-            is not found, the first image of each study is taken, which is a lateral in one study of eight, and its view is "unknown".
-        seed: of the split.
+        reports: `NLMCXR_reports.tgz`, the folder it unpacks to, or Kaggle's `indiana_reports.csv`.
+        images: the folder that `NLMCXR_png.tgz` unpacks to, `images_normalized` of Kaggle, or the DICOM files.
+        table: CSV or Parquet to write; its image paths are relative to its folder.
+        projections: Kaggle's `indiana_projections.csv`; None looks for it beside `reports`, `images` and `table`. Where it is not found,
+            the first image of each report is taken, which is a lateral in one report of eight, and its view is "unknown".
+        seed: of the split; the parts are as large as the paper's (4.1), with validation taken out of its training pairs.
 
     Returns:
-        The number of films in the table.
+        How many reports are in the table, and how many are not for which reason.
 
     Raises:
-        InputError: no report, or no image of a report, is found.
+        InputError: a file of the download is missing or damaged, or no report has a frontal film.
     """
     pictures = _pictures(images)
-    frontal = _frontal(projections or _beside(reports, images, table))
+    listed = projections or _beside(reports, images, table)
+    frontal = _frontal(listed)
     if frontal is None:
         log.warning("%s not found: the first image of each study is taken for its frontal film (wrong for one in eight)", PROJECTIONS)
-    rows = [row for root in _reports(reports) for row in _rows_of(root, pictures, frontal, table.parent)]
+    tally, rows = Tally(PAPER), []
+    for report in _kaggle(reports, listed) if reports.suffix.lower() == ".csv" else map(_of_xml, _xml(reports)):
+        name, reason = _chosen(report, pictures, frontal)
+        if reason:
+            tally.exclude("", reason)
+        else:
+            rows.append(_row(report, name, pictures[name], "unknown" if frontal is None else "frontal", table.parent))
     if not rows:
         raise InputError(f"{reports}: no report has a frontal film in {images}; give the folders of the official download")
-    patients = [Study(row["id"], row["patient"], "", "") for row in rows]
-    split_of = {study.id: study.split for study in split_by_patient(patients, seed)}
-    write_table(table, [row | {"split": split_of[row["id"]]} for row in rows])
-    return len(read_studies(table))
+    split_of = {study.patient: study.split for study in split_by_patient([Study("", row["patient"], "", "") for row in rows], seed, SHARES)}
+    for row in rows:
+        row["split"] = split_of[row["patient"]]
+        tally.keep(row["split"])
+    write_table(table, rows)
+    return tally
 
 
-def _reports(source: Path) -> Iterator[ET.Element]:
+class _Report(NamedTuple):
+    """One report, wherever it was read: its number, its sections, its annotations, and its images in the order they are listed in."""
+
+    number: str
+    findings: str
+    impression: str
+    indication: str
+    mesh: str
+    images: Sequence[str]
+
+
+def _chosen(report: _Report, pictures: Mapping[str, Path], frontal: Mapping[str, int] | None) -> tuple[str, str]:
+    """The report's film by its name, or why there is none."""
+    if count_tokens(without_marks(report_text(report.findings, report.impression))) < MIN_TOKENS:
+        return "", f"report of fewer than {MIN_TOKENS} tokens"
+    if not report.images:
+        return "", "report without an image"
+    names = list(report.images) if frontal is None else sorted(set(report.images) & frontal.keys(), key=frontal.__getitem__)
+    if not names:
+        return "", "no frontal image"
+    there = [name for name in names if name in pictures]
+    return (there[0], "") if there else ("", "no file of the frontal image")
+
+
+def _row(report: _Report, name: str, picture: Path, view: str, folder: Path) -> dict[str, str]:
+    return {
+        "id": f"openi_{name}",
+        "patient": f"openi_{report.number}",
+        "split": "",
+        "image": Path(os.path.relpath(picture, folder)).as_posix(),
+        "view": view,
+        "findings": report.findings,
+        "impression": report.impression,
+        "report": report_text(report.findings, report.impression),
+        "indication": report.indication,
+        "mesh": report.mesh,
+    }
+
+
+def _kaggle(reports: Path, projections: Path | None) -> Iterator[_Report]:
+    """The reports of `indiana_reports.csv`, in its order, with the images that `indiana_projections.csv` lists."""
+    if projections is None:
+        raise InputError(f"{reports}: {PROJECTIONS} is not beside it; it says which image is whose, and comes with the same download")
+    images: dict[str, list[str]] = {}
+    for _, row in _csv(projections, "uid", "filename", "projection"):
+        images.setdefault(row["uid"], []).append(_stem(row["filename"]))
+    for _, row in _csv(reports, "uid", "MeSH", "indication", "findings", "impression"):
+        mesh = ";".join(map(normalise, row["MeSH"].split(";")))
+        yield _Report(row["uid"], row["findings"], row["impression"], row["indication"], mesh, images.get(row["uid"], []))
+
+
+def _csv(path: Path, *needed: str) -> Iterator[tuple[int, Row]]:
+    columns, rows = read_table(path)
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise InputError(f"{path}: no column `{missing[0]}`; download it again")
+    return rows
+
+
+def _of_xml(root: ET.Element) -> _Report:
+    sections = {part.get("Label", ""): part.text or "" for part in root.iter("AbstractText")}
+    number = next((element.get("id", "") for element in root.iter("uId")), "").removeprefix("CXR")
+    mesh = ";".join(normalise(term.text) for term in root.iter("major") if term.text)
+    images = [_stem(image.get("id", "")) for image in root.iter("parentImage")]
+    findings, impression, indication = (sections.get(name, "") for name in ("FINDINGS", "IMPRESSION", "INDICATION"))
+    return _Report(number, findings, impression, indication, mesh, images)
+
+
+def _xml(source: Path) -> Iterator[ET.Element]:
     """Each report's XML root, in the order of the study numbers."""
     try:
         texts = _unpacked(source) if source.is_dir() else _archived(source)
@@ -157,28 +238,6 @@ def _archived(archive: Path) -> dict[str, bytes]:
         return {name: file.read() for name, file in files if file}
 
 
-def _rows_of(root: ET.Element, pictures: Mapping[str, Path], frontal: set[str] | None, folder: Path) -> Iterator[dict[str, str]]:
-    sections = {part.get("Label", ""): part.text or "" for part in root.iter("AbstractText")}
-    findings, impression = sections.get("FINDINGS", ""), sections.get("IMPRESSION", "")
-    names = [_stem(image.get("id", "")) for image in root.iter("parentImage")]
-    chosen = names[:1] if frontal is None else [name for name in names if name in frontal]
-    number = next((element.get("id", "") for element in root.iter("uId")), "")
-    for name in chosen:
-        if name not in pictures:
-            continue
-        yield {
-            "id": f"openi_{name}",
-            "patient": f"openi_{number.removeprefix('CXR')}",
-            "image": Path(os.path.relpath(pictures[name], folder)).as_posix(),
-            "view": "unknown" if frontal is None else "frontal",
-            "findings": findings,
-            "impression": impression,
-            "report": report_text(findings, impression),
-            "indication": sections.get("INDICATION", ""),
-            "mesh": ";".join(term.text.strip() for term in root.iter("major") if term.text),
-        }
-
-
 def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; unpack NLMCXR_png.tgz there")
@@ -192,14 +251,11 @@ def _stem(name: str) -> str:
     return rest if rest.startswith(f"{study}_") else base
 
 
-def _frontal(projections: Path | None) -> set[str] | None:
+def _frontal(projections: Path | None) -> dict[str, int] | None:
+    """The frontal images with their place in the list."""
     if projections is None:
         return None
-    try:
-        with projections.open(newline="", encoding="utf-8") as file:
-            return {_stem(row["filename"]) for row in csv.DictReader(file) if row["projection"] == "Frontal"}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{projections}: not a table with `filename` and `projection` ({error}); download it again") from None
+    return {_stem(row["filename"]): number for number, row in _csv(projections, "filename", "projection") if row["projection"] == "Frontal"}
 
 
 def _beside(*paths: Path) -> Path | None:

@@ -15,7 +15,8 @@ from PIL import Image
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.data.phantom_chest import LEFT, RIGHT, Drawing, new_chest
 from cyclicxr.data.phantom_report import annotate, write_report
-from cyclicxr.data.studies import split_by_patient, write_table
+from cyclicxr.data.studies import split_by_patient
+from cyclicxr.data.tables import write_table
 from cyclicxr.types import InputError, Study, UnitBox
 
 PHANTOM_FINDINGS = (

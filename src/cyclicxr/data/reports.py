@@ -10,7 +10,11 @@ import unicodedata
 MIN_TOKENS = 3  # [paper 4.1] "remove the reports with less than 3 tokens"
 
 _WORD = re.compile(r"[^\W_]+(?:[-'’.,/][^\W_]+)*")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2060\ufeff\ufffd\ue000]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufffd\ue000]")
+_INVISIBLE = re.compile(r"[\xad\u200c-\u200f\u2060\ufeff]")  # within words: soft hyphens, joiners, byte order marks
+_PLAIN = str.maketrans("‘’‚‛′“”„‟″‐‑‒–−⁃⁄", "'''''\"\"\"\"\"------/")
+_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")  # "1½" is no "11/2"
+_POWER = re.compile(r"(?<=\d)(?=[²³¹⁰⁴-⁹⁻])")  # "10³" is no "103"
 
 # A sentence ends at . ! ? (and what closes behind it) before white space, where the next one begins with a capital, a digit or a
 # bracket; or without the space between two ordinary words ("enlargement.Prominence").
@@ -61,8 +65,12 @@ def report_text(findings: str, impression: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """Unicode NFKC, no control or invisible characters, single spaces, none at the ends. Case and words stay."""
-    return " ".join(_CONTROL.sub(" ", unicodedata.normalize("NFKC", text)).split())
+    """One spelling of each character: NFKC, straight quotes, plain hyphens, nothing invisible, single spaces, none at the ends.
+
+    Case, words and numbers stay ("1½" is "1 1/2", "10³" is "10^3"). Twice is as once.
+    """
+    told_apart = _POWER.sub("^", _FRACTION.sub(" ", _INVISIBLE.sub("", text)))
+    return " ".join(_CONTROL.sub(" ", unicodedata.normalize("NFKC", told_apart).translate(_PLAIN)).split())
 
 
 def without_marks(text: str) -> str:

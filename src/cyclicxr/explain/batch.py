@@ -20,12 +20,12 @@ from cyclicxr.checkpoint import sha256_of
 from cyclicxr.data.dicom import is_dicom
 from cyclicxr.data.images import SUFFIXES
 from cyclicxr.data.studies import read_studies
+from cyclicxr.data.tables import SUFFIXES as TABLES
 from cyclicxr.explain.files import DRAWN, THUMBNAILS, ResultPaths, write_result, write_thumbnail
 from cyclicxr.types import InputError, Result
 
 log = logging.getLogger(__name__)
 
-_TABLES = {".csv", ".parquet"}
 _GLOB = re.compile(r"[*?\[]")
 _RESERVED = {"index", ""}  # index.html is the page of the whole folder
 _HEAD = 132  # bytes that tell a DICOM file without a suffix
@@ -146,7 +146,7 @@ def _films_of(entry: str) -> Iterator[tuple[Path, str]]:
     path = Path(entry)
     if path.is_dir():
         yield from _films_in(path)
-    elif path.suffix.lower() in _TABLES:
+    elif path.suffix.lower() in TABLES:
         yield from ((Path(study.image), _name(study.id)) for study in read_studies(path))
     elif not path.exists() and _GLOB.search(entry):
         matches = sorted(glob.glob(entry, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
