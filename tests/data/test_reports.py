@@ -31,6 +31,25 @@ def test_normalise_spells_each_character_one_way() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("1½ cm, ½ inch", "1 1/2 cm, 1/2 inch"),  # not 11/2
+        ("10³ per µL", "10^3 per μL"),  # not 103
+        ("“left” base’s 3–5 mm", '"left" base\'s 3-5 mm'),
+        ("pneumo\u00adthorax", "pneumothorax"),
+        ("a\u202eb\x85c", "a b c"),
+    ],
+)
+def test_normalise_keeps_words_and_numbers_whole(text: str, normal: str) -> None:
+    assert normalise(text) == normal
+
+
+@given(st.text(max_size=60) | st.text("1½³²¹⁴´‘“–…\u00ad\u200b\u0301é ﬁ", max_size=12))
+def test_normalise_twice_is_as_once(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@pytest.mark.parametrize(
     ("marked", "mended"),
     [
         ("Heart size is XXXX normal.", "Heart size is normal."),

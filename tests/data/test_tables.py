@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
+from cyclicxr.checkpoint import sha256_of
 from cyclicxr.data.studies import read_studies
 from cyclicxr.data.tables import read_table, write_table
 from cyclicxr.types import InputError
@@ -139,3 +140,11 @@ def test_the_csv_is_what_others_read(tmp_path: Path) -> None:
     write_table(tmp_path / "s.csv", ROWS)
     with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == ROWS
+
+
+def test_a_folder_has_a_hash_as_a_table_has(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "Heart is normal.")
+    before = sha256_of(tmp_path)
+    assert sha256_of(tmp_path) == before
+    (tmp_path / "a.txt").write_text("Heart is large, and more.")
+    assert sha256_of(tmp_path) != before
