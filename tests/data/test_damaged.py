@@ -88,6 +88,9 @@ def crafted_dicoms() -> Iterator[tuple[str, bytes]]:
     for depth in (10, 300, 5_000, 100_000):
         nested = b"\x08\0\x15\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff"
         yield f"nested-{depth}.dcm", start + nested * depth
+    yield "long-elements.dcm", start + b"\x08\0\x08\0CS\0\0" * 1_000_000 + WHOLE["window.dcm"][len(start) :]
+    items = b"\x08\0\x15\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\0\0\0\0" * 1_000_000 + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    yield "long-items.dcm", start + items + WHOLE["window.dcm"][len(start) :]
     for length in (0, 7, 2**31, 2**32 - 2, 2**32 - 1):
         yield f"length-{length}.dcm", start + b"\x08\0\x60\0UN\0\0" + struct.pack("<I", length) + WHOLE["window.dcm"][len(start) :]
     run_length_bomb = struct.pack("<16I", 2, 64, 64 + 500_000, *[0] * 13) + b"\x81\x07" * 500_000
@@ -148,7 +151,7 @@ def test_none_takes_much_memory_or_time(outcomes: dict[str, tuple[str, float]]) 
 
 def test_what_is_certainly_no_film_is_refused(outcomes: dict[str, tuple[str, float]]) -> None:
     """Not only answered: a film with half its bytes missing, or of another size than it says, is never shown."""
-    certain = ("cut-001", "cut-010", "cut-030", "cut-050", "bomb-", "nested-", "size-0x", "size-65535", "frame-")
+    certain = ("cut-001", "cut-010", "cut-030", "cut-050", "bomb-", "nested-", "long-", "size-0x", "size-65535", "frame-")
     shown = [
         name for name, (said, _) in outcomes.items() if name.startswith(certain) and said.startswith("read ") and name != "bomb-text.png"
     ]

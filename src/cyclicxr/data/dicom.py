@@ -57,6 +57,8 @@ _MAGIC_AT, _MAGIC = 128, b"DICM"
 _PICTURES = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*")
 _META = 0x0002  # the group of elements that come first
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # its size is not known before it is inflated
+_ITEMS = (b"\xfe\xff\0\xe0", b"\xff\xfe\xe0\0")  # how an item of a sequence begins, in either order of bytes
+_MOST_ITEMS, _MOST_PIECES, _MOST_HEADER = 10_000, 400_000, 8 * 2**20  # [ours] a radiograph has some hundreds, and kilobytes
 _NORMAL = "NORMAL"  # how a window or VOI LUT is explained that is the usual one
 _MOST_STRETCHED = 4.0  # [ours] a pixel of another aspect ratio is a mistake of the header
 
@@ -132,12 +134,29 @@ def _quietly() -> Iterator[None]:
 
 
 def _header(data: bytes, name: str) -> Any:
-    file = io.BytesIO(data)
+    if any(data.count(item) > _MOST_ITEMS for item in _ITEMS):
+        raise InputError(f"{name}: its header holds more items than any radiograph has; export it again")
+    file = _Bounded(data)
     read_preamble(file, force=False)
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag >> 16 != _META)
     if str(meta.get("TransferSyntaxUID")) == _DEFLATED:
         raise InputError(f"{name}: a deflated DICOM, whose size cannot be checked; export it uncompressed, or as JPEG 2000 or RLE")
-    return pydicom.dcmread(io.BytesIO(data), specific_tags=list(_ELEMENTS))
+    dataset = pydicom.dcmread(_Bounded(data), specific_tags=list(_ELEMENTS))
+    if "PixelData" in dataset and len(data) - len(dataset.get_item("PixelData").value or b"") > _MOST_HEADER:
+        raise InputError(f"{name}: its header is larger than {_MOST_HEADER // 2**20} MiB; export it again")
+    return dataset
+
+
+class _Bounded(io.BytesIO):
+    """A file that may be read in so many pieces and no more: pydicom reads twice an element, and a crafted file has millions."""
+
+    pieces = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.pieces += 1
+        if self.pieces > _MOST_PIECES:
+            raise OSError("too many elements")
+        return super().read(size)
 
 
 def _check(dataset: Any, name: str) -> None:
