@@ -33,7 +33,7 @@ def draw_others(count: int, size: int, seed: int) -> UInt8[np.ndarray, "n s s"]:
 
 def _limb(rng: np.random.Generator, size: int) -> Picture:
     """A few long bones in soft tissue on black, as arms, legs and hands are; sometimes dark on bright."""
-    grey = np.zeros((size, size), dtype=np.float32)
+    grey: np.ndarray = np.zeros((size, size), dtype=np.float32)
     turn, bones = rng.uniform(0, np.pi), int(rng.integers(1, 7))
     middle = rng.uniform(0.35, 0.65, 2) * size
     for bone in range(bones):

@@ -143,7 +143,7 @@ class FrontalTraining:
             "others": self._refused(plain[self.val.kinds == OTHER]),
         }
         films, truth = vary(self.val.films(torch.arange(len(self.val.kinds))), self.val.kinds)
-        varied = {f"varied {REASONS[kind] or 'frontals'}": self._refused(films[truth == kind]) for kind in range(len(REASONS))}
+        varied = {f"varied {REASONS[kind] or 'frontals'}": self._refused(films[truth == kind]) for kind in sorted(set(truth.tolist()))}
         return found | varied
 
     def state(self) -> dict[str, Any]:
