@@ -121,9 +121,43 @@ def speed(results: Path) -> Iterator[str]:
     yield plain_table(["command", "median, s", "slowest, s", "median / yardstick"], rows)
 
 
+def loader_speed(results: Path) -> Iterator[str]:
+    """Films a second that are ready for a network, beside the plain way, and beside what training takes."""
+    found = load("loader_speed", results)
+    yield "## Speed of the loader\n"
+    if found is None:
+        yield "Not measured yet: `python benchmarks/loader_speed.py`\n"
+        return
+    eats = f"Training takes {found['eaten']:.0f} films a second (its fastest stage). " if found["eaten"] else ""
+    yield (
+        f"{made_by(found)}\nFilms a second from file to 256 x 256 pixels, median of {found['times']} rounds in turn. Plainly: pydicom's "
+        "`pixel_array` or Pillow, as floats, resized. Cold: this loader fills its cache, of more than 64 films with "
+        f"{found['workers']} processes. Warm: shuffled batches from it, as training reads them. {eats}All rounds ran beside other work.\n"
+    )
+    rows = []
+    for kind, films in found["films"].items():
+        plain = films["rates"]["plainly, one by one"]["median"]
+        rows += [
+            [kind, way, f"{rate['median']:,.0f}", f"{rate['slowest']:,.0f}", f"{rate['median'] / plain:.1f}"]
+            for way, rate in films["rates"].items()
+        ]
+    yield plain_table(["films", "way", "films/s, median", "films/s, slowest", "median / plainly"], rows)
+
+
+def _loader_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
+    if found and found["eaten"]:
+        slowest = min(films["rates"]["ours, warm"]["slowest"] for films in found["films"].values())
+        times = slowest / found["eaten"]
+        yield ["the loader alone gives at least 5 x the films that training takes", f"{times:.0f} x", _met(times >= 5)]
+
+
 def targets(results: Path) -> Iterator[str]:
     """What was asked for, what was reached; rows without a measurement are left out."""
-    rows = [*_evaluation_targets(load("evaluate", results)), *_speed_targets(load("report_speed", results))]
+    rows = [
+        *_evaluation_targets(load("evaluate", results)),
+        *_speed_targets(load("report_speed", results)),
+        *_loader_targets(load("loader_speed", results)),
+    ]
     text = (HERE / "shortfalls.md").read_text(encoding="utf-8")
     table = plain_table(["asked for", "reached", "met"], rows) if rows else ""
     yield f"## Targets and shortfalls\n\n{table}\n{text}"
@@ -167,7 +201,7 @@ def _met(holds: bool) -> str:
     return "yes" if holds else "**no**"
 
 
-SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, fixed_patches, training, speed)
+SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, fixed_patches, training, speed, loader_speed)
 
 
 def page(results: Path) -> str:
