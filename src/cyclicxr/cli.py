@@ -145,6 +145,22 @@ def _data_mimic(arguments: Arguments) -> int:
     return _tell(arguments, tally)
 
 
+def _data_deidentify(arguments: Arguments) -> int:
+    from cyclicxr.data.deidentify import deidentify
+
+    refused = 0
+    for film in deidentify(arguments.images, _folder(arguments.out)):
+        if film.written is None:
+            refused += 1
+            _complain(film.refused)
+            continue
+        boxes = ", ".join("x {:.0f}-{:.0f} y {:.0f}-{:.0f}".format(*(box[i] for i in (0, 2, 1, 3))) for box in film.regions)
+        facts = {"image": str(film.source), "written": str(film.written), "text_regions": film.regions}
+        line = f"{film.source} -> {film.written}: {f'text may be burnt in at {boxes}; look at it' if boxes else 'no burnt-in text found'}"
+        print(json.dumps(facts) if arguments.json else line, flush=True)
+    return 2 if refused else 0
+
+
 def _tell(arguments: Arguments, tally: Tally) -> int:
     """What became of a data set's rows."""
     facts = {"table": str(arguments.out), **tally.to_json()}
@@ -423,9 +439,19 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_data(commands: Any) -> None:
     parser = commands.add_parser(
-        "data", help="make a studies table, or check one", description="Make a studies table, or check one.", epilog=NOTICE
+        "data",
+        help="make a studies table, check one, or de-identify films",
+        description="Make a studies table, check one, or de-identify films.",
+        epilog=NOTICE,
     )
     tables = parser.add_subparsers(title="commands", required=True)
+    bare = _command(
+        tables, "deidentify", _data_deidentify, "films -> 16-bit PNG without any header; burnt-in text is reported, not blanked",
+        "cyclicxr data deidentify films/*.dcm --out bare",
+    )  # fmt: skip
+    bare.add_argument("images", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG, TIFF or DICOM films")
+    bare.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for 0001.png, 0001.json, ... in the order given")
+    _add_json(bare)
     check = _command(
         tables, "check", _data_check, "list every problem of a studies table, errors and warnings; exit code 2 where there is an error",
         "cyclicxr data check studies.csv", "cyclicxr data check films_and_texts/ --json",
