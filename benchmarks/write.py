@@ -151,11 +151,55 @@ def _loader_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
         yield ["the loader alone gives at least 5 x the films that training takes", f"{times:.0f} x", _met(times >= 5)]
 
 
+def frontal_gate(results: Path) -> Iterator[str]:
+    """What the gate refuses, of films that must pass and of others, beside two rules."""
+    found = load("frontal_gate", results)
+    yield "## Is it a frontal chest film?\n"
+    if found is None:
+        yield "Not measured yet: `python benchmarks/frontal_gate.py OPENI`\n"
+        return
+    fast, large = (found["milliseconds"][size]["median"] for size in ("256 x 256", "2560 x 2560"))
+    yield (
+        f"{made_by(found)}\nShares refused (score below {found['accepted']}), with Wilson's 95 % interval. One film takes {fast:.1f} ms "
+        f"(256 x 256 px; {large:.1f} ms of 2,560 x 2,560 px) after decoding.\n"
+    )
+    val, test, rules = found["gate"]["val"], found["gate"]["test"], found["rules"]
+    header = ["films", "gate, val", "gate, test", *(f"{rule}, test" for rule in rules)]
+    yield plain_table(
+        header, [[name, _share(val[name]), _share(test[name]), *(_share(rule.get(name)) for rule in rules.values())] for name in test]
+    )
+    yield "The rules' thresholds refuse 1 % of the validation frontals.\n\n### Films that must pass\n"
+    yield plain_table(["films", "refused"], [[name, _share(share)] for name, share in found["must pass"].items()])
+    yield "### Pictures that are no chest films\n"
+    rows = [
+        [name, _share(share), ", ".join(f"{reason} {n}" for reason, n in share["reasons"].items())]
+        for name, share in found["other pictures"].items()
+    ]
+    yield plain_table(["pictures", "refused", "as"], rows)
+    yield "### Films that OpenI holds turned or under a wrong name\n"
+    yield plain_table(
+        ["film", "said", "score"], [[film["flag"], film["reason"] or "passes", f"{film['score']:.2f}"] for film in found["flagged films"]]
+    )
+
+
+def _share(share: dict[str, Any] | None) -> str:
+    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}] of {share['n']:,}" if share else ""
+
+
+def _gate_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
+    if found:
+        test = found["gate"]["test"]
+        yield ["gate: at most 1 % of frontals refused", _share(test["frontals"]), _met(test["frontals"]["value"] <= 0.01)]
+        for name in ("laterals", "frontals, inverted"):
+            yield [f"gate: at least 95 % of {name} caught", _share(test[name]), _met(test[name]["value"] >= 0.95)]
+
+
 def targets(results: Path) -> Iterator[str]:
     """What was asked for, what was reached; rows without a measurement are left out."""
     rows = [
         *_evaluation_targets(load("evaluate", results)),
         *_speed_targets(load("report_speed", results)),
+        *_gate_targets(load("frontal_gate", results)),
         *_loader_targets(load("loader_speed", results)),
     ]
     text = (HERE / "shortfalls.md").read_text(encoding="utf-8")
@@ -201,7 +245,7 @@ def _met(holds: bool) -> str:
     return "yes" if holds else "**no**"
 
 
-SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, fixed_patches, training, speed, loader_speed)
+SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, fixed_patches, training, speed, loader_speed, frontal_gate)
 
 
 def page(results: Path) -> str:
