@@ -3,8 +3,9 @@
 python benchmarks/frontal_gate.py OPENI [--others FOLDER]
 
 OPENI holds studies.csv, laterals.csv and extra_frontals.csv (with a column `flag`). FOLDER holds pictures that are no chest films, in
-subfolders named by kind; for the numbers shown: what lies in `skimage/data` of scikit-image 0.26's wheel, a hundred of its `lfw_subset` faces
-enlarged to 100 pixels, and every fourth slice of nilearn 0.14's MNI152 T1 head. The gate's network learned from `train`; the rules' thresholds are of `val`; `test` is only reported.
+subfolders named by kind; for the numbers shown: what lies in `skimage/data` of scikit-image 0.26's wheel, a hundred of its `lfw_subset`
+faces enlarged to 100 pixels, and every fourth slice of nilearn 0.14's MNI152 T1 head. The gate's network learned from `train`; the rules'
+thresholds are of `val`; `test` is only reported.
 """
 
 from __future__ import annotations
