@@ -171,7 +171,7 @@ class LanguageConfig:
     guidance: float = 3.0  # [ours] classifier-free guidance when drawing; 1 is none
     temperature: float = 0.7  # [ours] when drawing
     top_k: int = 50  # [ours] tokens to choose from, when drawing and writing
-    candidates: int = 16  # [ours] reports written for a film; the one that agrees most with the others is given
+    candidates: int = 64  # [ours] reports written for a film; the one that agrees most with the others is given
     report_temperature: float = 1.0  # [ours] when writing
     max_report_tokens: int = 160  # [ours]
 

@@ -99,6 +99,11 @@ def test_consensus_prefers_the_longer_of_two_that_agree():
     assert consensus([[1], [1, 2]]) == 1
 
 
+def test_little_weight_on_recall_prefers_the_shorter_of_two_that_agree():
+    """beta 1/2: a for a b: 5/4 * 1 / (3/4 + 1) = 5/7; a b for a: 5/4 * 1 / (1/4 + 3) = 5/13."""
+    assert consensus([[1, 2], [1]], recall=0.5) == 1
+
+
 @given(texts=st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=6))
 def test_the_consensus_is_a_text_of_greatest_mean_f2(texts):
     def f2(said: list[int], other: list[int]) -> float:

@@ -129,13 +129,16 @@ class LanguageModel(nn.Module):
 
         Source: 3.2.1, Fig. 3; the choice is ours (docs/decisions/0024-consensus-reports.md).
         """
+        return [self.vocabulary.text(texts[decoding.consensus(texts)]) for texts in self.candidates(codes, keywords)]
+
+    def candidates(self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]]) -> Iterator[list[list[int]]]:
+        """The sampled reports of each film as token ids, among which `write` chooses."""
         prompts = [report_prompt(self.vocabulary, row.tolist(), hints).ids for row, hints in zip(codes, keywords, strict=True)]
         shape = (self.cfg.candidates, self.cfg.max_report_tokens)
         rows = max(1, TEXTS // self.cfg.candidates)
-        reports: list[str] = []
         for start in range(0, len(prompts), rows):
             some = prompts[start : start + rows]
-            written = decoding.candidates(
+            yield from decoding.candidates(
                 self.model,
                 some,
                 self.vocabulary.report_choices(),
@@ -145,8 +148,6 @@ class LanguageModel(nn.Module):
                 temperature=self.cfg.report_temperature,
                 top_k=self.cfg.top_k,
             )
-            reports += [self.vocabulary.text(texts[decoding.consensus(texts)]) for texts in written]
-        return reports
 
     def draw(self, reports: Sequence[str], keypatches: Sequence[Sequence[int]], seed: int) -> Int[Tensor, "b s"]:
         """Reports, and the codes of the keypatches of each -> films as codes, `image_tokens` each.
