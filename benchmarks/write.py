@@ -121,36 +121,6 @@ def speed(results: Path) -> Iterator[str]:
     yield plain_table(["command", "median, s", "slowest, s", "median / yardstick"], rows)
 
 
-def loader_speed(results: Path) -> Iterator[str]:
-    """Films a second that are ready for a network, beside the plain way, and beside what training takes."""
-    found = load("loader_speed", results)
-    yield "## Speed of the loader\n"
-    if found is None:
-        yield "Not measured yet: `python benchmarks/loader_speed.py`\n"
-        return
-    eats = f"Training takes {found['eaten']:.0f} films a second (its fastest stage). " if found["eaten"] else ""
-    yield (
-        f"{made_by(found)}\nFilms a second from file to 256 x 256 pixels, median of {found['times']} rounds in turn. Plainly: pydicom's "
-        "`pixel_array` or Pillow, as floats, resized. Cold: this loader fills its cache, of more than 64 films with "
-        f"{found['workers']} processes. Warm: shuffled batches from it, as training reads them. {eats}All rounds ran beside other work.\n"
-    )
-    rows = []
-    for kind, films in found["films"].items():
-        plain = films["rates"]["plainly, one by one"]["median"]
-        rows += [
-            [kind, way, f"{rate['median']:,.0f}", f"{rate['slowest']:,.0f}", f"{rate['median'] / plain:.1f}"]
-            for way, rate in films["rates"].items()
-        ]
-    yield plain_table(["films", "way", "films/s, median", "films/s, slowest", "median / plainly"], rows)
-
-
-def _loader_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
-    if found and found["eaten"]:
-        slowest = min(films["rates"]["ours, warm"]["slowest"] for films in found["films"].values())
-        times = slowest / found["eaten"]
-        yield ["the loader alone gives at least 5 x the films that training takes", f"{times:.0f} x", _met(times >= 5)]
-
-
 def frontal_gate(results: Path) -> Iterator[str]:
     """What the gate refuses, of films that must pass and of others, beside two rules."""
     found = load("frontal_gate", results)
@@ -192,6 +162,55 @@ def _gate_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
         yield ["gate: at most 1 % of frontals refused", _share(test["frontals"]), _met(test["frontals"]["value"] <= 0.01)]
         for name in ("laterals", "frontals, inverted"):
             yield [f"gate: at least 95 % of {name} caught", _share(test[name]), _met(test[name]["value"] >= 0.95)]
+
+
+def burnt_in_text(results: Path) -> Iterator[str]:
+    """How much drawn text is found, and how often some is found where none was drawn."""
+    found = load("burnt_in_text", results)
+    yield "## Burnt-in text\n"
+    if found is None:
+        yield "Not measured yet: `python benchmarks/burnt_in_text.py STUDIES`\n"
+        return
+    yield (
+        f"{made_by(found)}\nOne line of text is drawn on each film, in one of three sizes, white or black, at a random place; films of "
+        "OpenI are enlarged to 512 pixels first. It is found if half of its width is covered. A film is flagged if anything "
+        "is found before text is drawn. The thresholds were chosen on some of these validation films.\n"
+    )
+    rows = [
+        [name, str(it["films"]), f"{it['text found']:.1%}", f"{it['films flagged without text']:.1%}"]
+        for name, it in found["measured"].items()
+    ]
+    yield plain_table(["films", "n", "text found", "flagged without text"], rows)
+
+
+def loader_speed(results: Path) -> Iterator[str]:
+    """Films a second that are ready for a network, beside the plain way, and beside what training takes."""
+    found = load("loader_speed", results)
+    yield "## Speed of the loader\n"
+    if found is None:
+        yield "Not measured yet: `python benchmarks/loader_speed.py`\n"
+        return
+    eats = f"Training takes {found['eaten']:.0f} films a second (its fastest stage). " if found["eaten"] else ""
+    yield (
+        f"{made_by(found)}\nFilms a second from file to 256 x 256 pixels, median of {found['times']} rounds in turn. Plainly: pydicom's "
+        "`pixel_array` or Pillow, as floats, resized. Cold: this loader fills its cache, of more than 64 films with "
+        f"{found['workers']} processes. Warm: shuffled batches from it, as training reads them. {eats}All rounds ran beside other work.\n"
+    )
+    rows = []
+    for kind, films in found["films"].items():
+        plain = films["rates"]["plainly, one by one"]["median"]
+        rows += [
+            [kind, way, f"{rate['median']:,.0f}", f"{rate['slowest']:,.0f}", f"{rate['median'] / plain:.1f}"]
+            for way, rate in films["rates"].items()
+        ]
+    yield plain_table(["films", "way", "films/s, median", "films/s, slowest", "median / plainly"], rows)
+
+
+def _loader_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
+    if found and found["eaten"]:
+        slowest = min(films["rates"]["ours, warm"]["slowest"] for films in found["films"].values())
+        times = slowest / found["eaten"]
+        yield ["the loader alone gives at least 5 x the films that training takes", f"{times:.0f} x", _met(times >= 5)]
 
 
 def targets(results: Path) -> Iterator[str]:
@@ -245,7 +264,16 @@ def _met(holds: bool) -> str:
     return "yes" if holds else "**no**"
 
 
-SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (targets, evaluation, fixed_patches, training, speed, loader_speed, frontal_gate)
+SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
+    targets,
+    evaluation,
+    fixed_patches,
+    training,
+    speed,
+    loader_speed,
+    frontal_gate,
+    burnt_in_text,
+)
 
 
 def page(results: Path) -> str:
