@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cyclicxr.explain import IndexEntry, index_page, page
-from cyclicxr.types import NOTICE, ImageRecord, KeypatchRecord, KeywordRecord, Result, SentenceRecord, WordRecord
+from cyclicxr.types import NOTICE, FrontalRecord, ImageRecord, KeypatchRecord, KeywordRecord, Result, SentenceRecord, WordRecord
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }}"
@@ -139,3 +139,13 @@ def test_the_index_links_each_result_and_is_inert() -> None:
     assert [tag for tag, _ in outline.tags].count("script") == 0
     assert "2 not supported by the film" in outline.words()
     assert NOTICE in outline.words()
+
+
+def test_the_gate_is_one_line_and_a_forced_film_is_flagged_on_top() -> None:
+    image = minimal().image
+    assert image is not None
+    passed = Outline(page(minimal(image=replace(image, frontal=FrontalRecord(0.98, ""))), PNG)).words()
+    forced = Outline(page(minimal(image=replace(image, frontal=FrontalRecord(0.03, "lateral"))), PNG)).words()
+    assert "frontal chest filmscore 0.98" in passed and "forced" not in passed
+    assert "100 × 50 pxlooks lateral" in forced and "frontal chest filmscore 0.03: looks lateral, forced" in forced
+    assert "frontal chest film" not in Outline(page(minimal(), PNG)).words()
