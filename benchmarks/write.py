@@ -90,6 +90,35 @@ def fixed_patches(results: Path) -> Iterator[str]:
     yield from tables(found["metrics"])
 
 
+def linear_retrieval(results: Path) -> Iterator[str]:
+    """The matcher beside a linear model of the same features: what the features hold."""
+    found = load("linear_retrieval", results)
+    yield "## Retrieval by a linear model\n"
+    if found is None:
+        yield "Not measured yet: `python benchmarks/linear_retrieval.py STUDIES`\n"
+        return
+    yield (
+        f"{made_by(found)}\nRidge regression from the film classifier's pooled features to counts of words, on the {found['split']} split "
+        f"({found['n']} films): what the features hold, with no patch and no word to show for it.\n"
+    )
+    ways = list(found["linear"])
+    shown = ("R@1", "R@5", "R@10", "chance@10", "median rank")
+    rows = [[f"{system}, {way}", *(short(found[system][way][name]) for name in shown)] for way in ways for system in ("linear", "matcher")]
+    yield plain_table(["", *shown], rows)
+
+
+def consensus(results: Path) -> Iterator[str]:
+    """How many reports are sampled for a film, and by what one of them is chosen."""
+    found = load("consensus", results)
+    yield "## How many reports are sampled\n"
+    if found is None:
+        yield "Not measured yet: `python benchmarks/consensus.py STUDIES`\n"
+        return
+    yield f"{made_by(found)}\n{found['films']} films of the {found['split']} split; decision 24.\n"
+    rows = found["rows"]
+    yield plain_table(list(rows[0]), [[value if isinstance(value, str) else short(value) for value in row.values()] for row in rows])
+
+
 def training(results: Path) -> Iterator[str]:
     """What each stage learned on the validation split."""
     found = load("training", results)
@@ -268,6 +297,8 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     targets,
     evaluation,
     fixed_patches,
+    linear_retrieval,
+    consensus,
     training,
     speed,
     loader_speed,

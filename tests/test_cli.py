@@ -395,7 +395,7 @@ def test_a_wrong_table_ends_the_real_program_with_one_line(tmp_path: Path) -> No
     (tmp_path / "studies.csv").write_text("id,image\n1,a.png\n")
     found = run_program("data", "check", "studies.csv", cwd=tmp_path)
     assert found.returncode == 2
-    assert "patient" in found.stderr
+    assert "patient" in found.stdout
     assert "Traceback" not in found.stderr
 
 

@@ -281,7 +281,7 @@ def test_a_film_that_is_no_frontal_is_refused_unless_forced(model: Model, result
     negative = tmp_path / "negative.png"
     Image.fromarray(255 - draw_phantom(3, size=128).pixels).save(negative)
     for ask in (model.report, model.cycle, lambda image, **options: model.explain(image, "Clear lungs.", **options)):
-        with pytest.raises(InputError, match="negative.png: looks inverted"):
+        with pytest.raises(InputError, match=r"negative\.png: looks inverted"):
             ask(negative)
         image = ask(negative, force=True).image
         assert image is not None and image.frontal is not None and image.frontal.reason == "inverted"
