@@ -39,7 +39,6 @@ FORBIDDEN = {
     "pickle",
     "dill",
     "cloudpickle",
-    "joblib",
     "shelve",
     "open_clip",
     "lpips",
@@ -58,7 +57,8 @@ def pickling_calls(text: str) -> list[str]:
     calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     names = [ast.unparse(call) for call in calls]
     allow_pickle = [k for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) for k in node.keywords if k.arg == "allow_pickle"]
-    return [n for n in names if n in {"torch.load", "torch.save", "eval", "exec"}] + ["allow_pickle" for _ in allow_pickle]
+    forbidden = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "eval", "exec"}
+    return [n for n in names if n in forbidden] + ["allow_pickle" for _ in allow_pickle]
 
 
 def silenced_errors(text: str) -> list[str]:

@@ -1,0 +1,87 @@
+"""What all commands share: their arguments' look, and how they speak to a person and to a machine; knows no command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cyclicxr.types import NOTICE, InputError
+
+Arguments = argparse.Namespace
+STUDIES = "studies table: CSV, Parquet, JSON lines, or a folder of films with texts of the same names"
+
+
+@contextmanager
+def counter() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error: what, how many, of how many. None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def text_of(argument: str) -> str:
+    """The text of an argument; `-` is standard input.
+
+    Raises:
+        InputError: it has no words.
+    """
+    text = sys.stdin.read() if argument == "-" else argument
+    if not any(character.isalpha() for character in text):
+        raise InputError("the text has no words; write what the film shows, such as 'Small left pleural effusion.'")
+    return text
+
+
+def folder(path: Path) -> Path:
+    """Make the folder of `--out`.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be made a folder ({error.strerror}); choose another") from None
+    return path
+
+
+def say(arguments: Arguments, facts: dict[str, str], text: str) -> None:
+    """A result on standard output: facts with --json, else text."""
+    print(json.dumps(facts, ensure_ascii=False) if arguments.json else text, flush=True)
+
+
+def complain(message: str) -> None:
+    """What is wrong, on standard error."""
+    print(f"cyclicxr: error: {message}", file=sys.stderr, flush=True)
+
+
+def add_command(commands: Any, name: str, run: Callable[[Arguments], int], summary: str, *examples: str) -> argparse.ArgumentParser:
+    """A command with its summary, examples and the notice, which calls `run`."""
+    shown = "\n".join(f"  {example}" for example in examples)
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"{'examples' if len(examples) > 1 else 'example'}:\n{shown}\n\n{NOTICE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(run=run)
+    command.add_argument("-v", "--verbose", action="store_true", help="say more, and show where our own errors come from")
+    return command
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """One JSON object a line, for machines."""
+    command.add_argument("--json", action="store_true", help="one JSON object a line on standard output, for machines")
