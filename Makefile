@@ -42,7 +42,12 @@ docs: .venv/.test
 
 benchmark: .venv/.test
 	$(BIN)/python benchmarks/report_speed.py
+	$(BIN)/python benchmarks/loader_speed.py
 	$(BIN)/python benchmarks/evaluate_openi.py "$(STUDIES)"
+	$(BIN)/python benchmarks/linear_retrieval.py "$(STUDIES)"
+	$(BIN)/python benchmarks/consensus.py "$(STUDIES)"
+	$(BIN)/python benchmarks/burnt_in_text.py "$(STUDIES)"
+	$(BIN)/python benchmarks/frontal_gate.py "$(dir $(STUDIES))"
 	$(BIN)/python benchmarks/write.py
 	$(BIN)/python docs/generate.py
 
