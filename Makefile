@@ -43,6 +43,7 @@ docs: .venv/.test
 benchmark: .venv/.test
 	$(BIN)/python benchmarks/report_speed.py
 	$(BIN)/python benchmarks/loader_speed.py
+	$(BIN)/python benchmarks/mimic_rows.py
 	$(BIN)/python benchmarks/evaluate_openi.py "$(STUDIES)"
 	$(BIN)/python benchmarks/linear_retrieval.py "$(STUDIES)"
 	$(BIN)/python benchmarks/consensus.py "$(STUDIES)"

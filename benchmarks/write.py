@@ -193,6 +193,20 @@ def _gate_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
             yield [f"gate: at least 95 % of {name} caught", _share(test[name]), _met(test[name]["value"] >= 0.95)]
 
 
+def mimic_rows(results: Path) -> Iterator[str]:
+    """What a studies table of MIMIC-CXR's size costs."""
+    found = load("mimic_rows", results)
+    yield "## A table of MIMIC-CXR's size\n"
+    if found is None:
+        yield "Not measured yet: `python benchmarks/mimic_rows.py`\n"
+        return
+    yield (
+        f"{made_by(found)}\n`cyclicxr data mimic` over made-up downloads in the official layout, with empty films and made-up reports. "
+        f"The yardstick of the other tables took {found['yardstick_seconds']:.2f} s in the same run.\n"
+    )
+    yield plain_table(["films", "seconds", "largest memory, MiB"], [[short(value) for value in row.values()] for row in found["rows"]])
+
+
 def burnt_in_text(results: Path) -> Iterator[str]:
     """How much drawn text is found, and how often some is found where none was drawn."""
     found = load("burnt_in_text", results)
@@ -302,6 +316,7 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     training,
     speed,
     loader_speed,
+    mimic_rows,
     frontal_gate,
     burnt_in_text,
 )
