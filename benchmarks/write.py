@@ -237,7 +237,7 @@ def loader_speed(results: Path) -> Iterator[str]:
     yield (
         f"{made_by(found)}\nFilms a second from file to 256 x 256 pixels, median of {found['times']} rounds in turn. Plainly: pydicom's "
         "`pixel_array` or Pillow, as floats, resized. Cold: this loader fills its cache, of more than 64 films with "
-        f"{found['workers']} processes. Warm: shuffled batches from it, as training reads them. {eats}All rounds ran beside other work.\n"
+        f"{found['workers']} processes. Warm: shuffled batches from it, as training reads them. {eats}\n"
     )
     rows = []
     for kind, films in found["films"].items():
