@@ -21,23 +21,23 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler, normalize
 
 import cyclicxr
+from cyclicxr.evaluate.system import over_films
 from cyclicxr.metrics.retrieval import score_retrieval
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.corpus import Corpus, load_corpus
-from cyclicxr.training.train_classifier import in_order
 from cyclicxr.training.train_match import groups_of, similarities
 
 DIMENSIONS, PENALTY, LEAST = 150, 3000.0, 8  # chosen on the validation split; LEAST reports hold a word that counts
 
 
-@torch.inference_mode()
 def features(classifier: FilmClassifier, films: Corpus) -> np.ndarray:
     """Mean and maximum over the patches of stages 2 to 4: (n, 768)."""
-    found = []
-    for rows in in_order(len(films), 32):
-        stages = [stage.features.float() for stage in classifier.encoder(films.films(rows))[1:]]
-        found.append(torch.cat([part for stage in stages for part in (stage.mean(1), stage.amax(1))], dim=1))
-    return torch.cat(found).numpy()
+
+    def pooled(pixels: torch.Tensor) -> torch.Tensor:
+        stages = [stage.features for stage in classifier.encoder(pixels)[1:]]
+        return torch.cat([part for stage in stages for part in (stage.mean(1), stage.amax(1))], dim=1)
+
+    return over_films(pooled, films.pixels).numpy()
 
 
 def main() -> None:

@@ -41,6 +41,20 @@ def load(name: str, results: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def section(title: str, name: str, command: str) -> Callable[[Callable[[dict[str, Any]], Iterator[str]]], Callable[[Path], Iterator[str]]]:
+    """A section of what stands in results/NAME.json; where nothing does, it says which command measures it."""
+
+    def of(write: Callable[[dict[str, Any]], Iterator[str]]) -> Callable[[Path], Iterator[str]]:
+        def written(results: Path) -> Iterator[str]:
+            yield f"## {title}\n"
+            found = load(name, results)
+            yield from [f"Not measured yet: {command}\n"] if found is None else write(found)
+
+        return written
+
+    return of
+
+
 def made_by(result: dict[str, Any]) -> str:
     machine = result["machine"]
     where = f"{machine['threads']} threads, {machine['system']} {machine['processor']}, torch {machine['torch']}"
@@ -78,25 +92,21 @@ def evaluation(results: Path) -> Iterator[str]:
     yield from tables(metrics)
 
 
-def fixed_patches(results: Path) -> Iterator[str]:
+@section(
+    "Adaptive and fixed patches",
+    "fixed_patches",
+    "train a run with `--set encoder.adaptive=false`, then `python benchmarks/evaluate_openi.py STUDIES --tasks retrieval --compare "
+    "fixed=RUN/model --name fixed_patches`",
+)
+def fixed_patches(found: dict[str, Any]) -> Iterator[str]:
     """Retrieval by a matcher trained without AdaPatch, beside the model's."""
-    found = load("fixed_patches", results)
-    yield "## Adaptive and fixed patches\n"
-    if found is None:
-        command = "python benchmarks/evaluate_openi.py STUDIES --tasks retrieval --compare fixed=RUN/model --name fixed_patches"
-        yield f"Not measured yet: train a run with `--set encoder.adaptive=false`, then `{command}`\n"
-        return
     yield f"{made_by(found)}\nThe fixed one is trained by the same numbers with `--set encoder.adaptive=false`, from its own classifier.\n"
     yield from tables(found["metrics"])
 
 
-def linear_retrieval(results: Path) -> Iterator[str]:
+@section("Retrieval by a linear model", "linear_retrieval", "`python benchmarks/linear_retrieval.py STUDIES`")
+def linear_retrieval(found: dict[str, Any]) -> Iterator[str]:
     """The matcher beside a linear model of the same features: what the features hold."""
-    found = load("linear_retrieval", results)
-    yield "## Retrieval by a linear model\n"
-    if found is None:
-        yield "Not measured yet: `python benchmarks/linear_retrieval.py STUDIES`\n"
-        return
     yield (
         f"{made_by(found)}\nRidge regression from the film classifier's pooled features to counts of words, on the {found['split']} split "
         f"({found['n']} films): what the features hold, with no patch and no word to show for it.\n"
@@ -107,13 +117,9 @@ def linear_retrieval(results: Path) -> Iterator[str]:
     yield plain_table(["", *shown], rows)
 
 
-def consensus(results: Path) -> Iterator[str]:
+@section("How many reports are sampled", "consensus", "`python benchmarks/consensus.py STUDIES`")
+def consensus(found: dict[str, Any]) -> Iterator[str]:
     """How many reports are sampled for a film, and by what one of them is chosen."""
-    found = load("consensus", results)
-    yield "## How many reports are sampled\n"
-    if found is None:
-        yield "Not measured yet: `python benchmarks/consensus.py STUDIES`\n"
-        return
     yield f"{made_by(found)}\n{found['films']} films of the {found['split']} split; decision 24.\n"
     rows = found["rows"]
     yield plain_table(list(rows[0]), [[value if isinstance(value, str) else short(value) for value in row.values()] for row in rows])
@@ -135,28 +141,21 @@ def training(results: Path) -> Iterator[str]:
         )
 
 
-def speed(results: Path) -> Iterator[str]:
+@section("Speed", "report_speed", "`python benchmarks/report_speed.py`")
+def speed(found: dict[str, Any]) -> Iterator[str]:
     """Warm seconds on one film, and the ratio to a yardstick of the same run."""
-    found = load("report_speed", results)
-    if found is None:
-        yield "## Speed\n\nNot measured yet: `python benchmarks/report_speed.py`\n"
-        return
     ratio, seconds = found["ratio"], found["seconds"]
     rows = [[name, f"{taken['median']:.2f}", f"{taken['slowest']:.2f}", f"{ratio[name]:.1f}"] for name, taken in seconds.items()]
     yield (
-        f"## Speed\n\n{made_by(found)}\nOne film, warm; the yardstick is twenty products of 1,024 x 1,024 matrices, "
+        f"{made_by(found)}\nOne film, warm; the yardstick is twenty products of 1,024 x 1,024 matrices, "
         f"{found['yardstick_seconds']:.2f} s in the same run. Loading the model takes {found['load_seconds']:.1f} s.\n"
     )
     yield plain_table(["command", "median, s", "slowest, s", "median / yardstick"], rows)
 
 
-def frontal_gate(results: Path) -> Iterator[str]:
+@section("Is it a frontal chest film?", "frontal_gate", "`python benchmarks/frontal_gate.py OPENI`")
+def frontal_gate(found: dict[str, Any]) -> Iterator[str]:
     """What the gate refuses, of films that must pass and of others, beside two rules."""
-    found = load("frontal_gate", results)
-    yield "## Is it a frontal chest film?\n"
-    if found is None:
-        yield "Not measured yet: `python benchmarks/frontal_gate.py OPENI`\n"
-        return
     fast, large = (found["milliseconds"][size]["median"] for size in ("256 x 256", "2560 x 2560"))
     yield (
         f"{made_by(found)}\nShares refused (score below {found['accepted']}), with Wilson's 95 % interval. One film takes {fast:.1f} ms "
@@ -193,13 +192,9 @@ def _gate_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
             yield [f"gate: at least 95 % of {name} caught", _share(test[name]), _met(test[name]["value"] >= 0.95)]
 
 
-def mimic_rows(results: Path) -> Iterator[str]:
+@section("A table of MIMIC-CXR's size", "mimic_rows", "`python benchmarks/mimic_rows.py`")
+def mimic_rows(found: dict[str, Any]) -> Iterator[str]:
     """What a studies table of MIMIC-CXR's size costs."""
-    found = load("mimic_rows", results)
-    yield "## A table of MIMIC-CXR's size\n"
-    if found is None:
-        yield "Not measured yet: `python benchmarks/mimic_rows.py`\n"
-        return
     yield (
         f"{made_by(found)}\n`cyclicxr data mimic` over made-up downloads in the official layout, with empty films and made-up reports. "
         f"The yardstick of the other tables took {found['yardstick_seconds']:.2f} s in the same run.\n"
@@ -207,13 +202,9 @@ def mimic_rows(results: Path) -> Iterator[str]:
     yield plain_table(["films", "seconds", "largest memory, MiB"], [[short(value) for value in row.values()] for row in found["rows"]])
 
 
-def burnt_in_text(results: Path) -> Iterator[str]:
+@section("Burnt-in text", "burnt_in_text", "`python benchmarks/burnt_in_text.py STUDIES`")
+def burnt_in_text(found: dict[str, Any]) -> Iterator[str]:
     """How much drawn text is found, and how often some is found where none was drawn."""
-    found = load("burnt_in_text", results)
-    yield "## Burnt-in text\n"
-    if found is None:
-        yield "Not measured yet: `python benchmarks/burnt_in_text.py STUDIES`\n"
-        return
     yield (
         f"{made_by(found)}\nOne line of text is drawn on each film, in one of three sizes, white or black, at a random place; films of "
         "OpenI are enlarged to 512 pixels first. It is found if half of its width is covered. A film is flagged if anything "
@@ -226,13 +217,9 @@ def burnt_in_text(results: Path) -> Iterator[str]:
     yield plain_table(["films", "n", "text found", "flagged without text"], rows)
 
 
-def loader_speed(results: Path) -> Iterator[str]:
+@section("Speed of the loader", "loader_speed", "`python benchmarks/loader_speed.py`")
+def loader_speed(found: dict[str, Any]) -> Iterator[str]:
     """Films a second that are ready for a network, beside the plain way, and beside what training takes."""
-    found = load("loader_speed", results)
-    yield "## Speed of the loader\n"
-    if found is None:
-        yield "Not measured yet: `python benchmarks/loader_speed.py`\n"
-        return
     eats = f"Training takes {found['eaten']:.0f} films a second (its fastest stage). " if found["eaten"] else ""
     yield (
         f"{made_by(found)}\nFilms a second from file to 256 x 256 pixels, median of {found['times']} rounds in turn. Plainly: pydicom's "

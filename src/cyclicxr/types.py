@@ -9,6 +9,7 @@ the same four numbers in pixels of the *original* file; `Geometry` alone convert
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 UnitBox = tuple[float, float, float, float]
 PixelBox = tuple[float, float, float, float]
 Point = tuple[float, float]
+Progress = Callable[[str, int, int], None]  # told what is done, how many of it, and of how many
 
 FITS = ("squash", "pad")  # how a film of any aspect comes into the network's square: `Geometry`
 

@@ -169,9 +169,6 @@ def _list(failures: Sequence[Failure], written: int, arguments: Arguments) -> No
         print(f"cyclicxr: {len(failures)} failed, {written} written to {arguments.out}", file=sys.stderr)
 
 
-# ---- words in, words out
-
-
 # ---- arguments
 
 

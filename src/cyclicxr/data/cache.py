@@ -17,7 +17,7 @@ import re
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -29,11 +29,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from cyclicxr.data.images import network_pixels, read_film
-from cyclicxr.types import InputError
+from cyclicxr.types import InputError, Progress
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
 
 FILMS, JOURNAL = "films.u8", "blocks.jsonl"
 DECODING = 1  # raise it when the same file comes to give other pixels: caches made before are then left alone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from cyclicxr.data.images import read_film
 from cyclicxr.data.reports import MIN_TOKENS, count_tokens
 from cyclicxr.data.studies import RULES, SPLITS, Rules, film_of, report_of, studies_rows
 from cyclicxr.data.tables import Row
-from cyclicxr.types import InputError
+from cyclicxr.types import InputError, Progress
 
 # Kind of problem -> what to do about it. An error makes the table, or a row of it, unusable or a score untrue; a warning wants looking at.
 ERRORS = {
@@ -32,8 +32,6 @@ WARNINGS = {
 _SHOWN = 10  # rows of a kind that the text lists
 _WORKERS = 4  # films read at a time; decoders work outside the interpreter's lock
 _WINDOW = 256  # films handed out at a time
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from cyclicxr.data.reports import MIN_TOKENS, count_tokens, report_text, without
 from cyclicxr.data.sections import Sections, last_paragraph, split_report
 from cyclicxr.data.tables import Row, read_table, write_table
 from cyclicxr.data.tally import Tally
-from cyclicxr.types import InputError
+from cyclicxr.types import InputError, Progress
 
 PAPER = {"train": 368_960, "val": 2_991, "test": 5_159}  # [paper 4.1] the official split: every film, whatever its view and report
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -56,7 +56,6 @@ _PART = 8192  # films of which a part of the table is written; a run that is bro
 _WORKERS = 8  # reports read at a time: a network disk answers slowly
 _LARGEST_REPORT = 2**20  # bytes
 
-Progress = Callable[[str, int, int], None]
 Reports = Callable[[str], str | None]
 
 

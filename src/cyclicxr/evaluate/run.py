@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from cyclicxr.evaluate.tables import html_page, markdown_page
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.ptb import tokenizer_name
 from cyclicxr.training.corpus import load_corpus
-from cyclicxr.types import NOTICE, InputError
+from cyclicxr.types import NOTICE, InputError, Progress
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def evaluate(
     tasks: Sequence[str] = TASKS,
     seed: int = 0,
     compare: Mapping[str, AdaMatch] | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """The paper's tables for a model on a split, with their baselines; written to `out` and returned.
 

@@ -19,6 +19,7 @@ from cyclicxr.metrics.interval import Measure
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus, to_float
+from cyclicxr.types import Progress
 
 FILMS = 32  # films through a network at once
 _SCORED_FILMS, _SCORED_TEXTS = 8, 32  # of one block of similarities: some 40 MB
@@ -59,7 +60,7 @@ class Case:
     raw: Mapping[str, str]
     split: str
     seed: int
-    progress: Callable[[str, int, int], None]
+    progress: Progress
 
     @cached_property
     def cases(self) -> Corpus:

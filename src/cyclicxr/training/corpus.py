@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from cyclicxr.data.cache import cached_films
 from cyclicxr.data.studies import read_studies, split_by_patient
-from cyclicxr.types import InputError, Study
+from cyclicxr.types import InputError, Progress, Study
 
 SPLIT_SEED = 0  # a table without a `split` column is split by patient, always in the same way
 
@@ -59,9 +58,7 @@ def to_float(pixels: UInt8[Tensor, "b h w"]) -> Float[Tensor, "b 1 h w"]:
     return pixels.unsqueeze(1).float() / 255
 
 
-def load_corpus(
-    table: Path, size: int, cache: Path, fit: str = "squash", progress: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> Corpus:
+def load_corpus(table: Path, size: int, cache: Path, fit: str = "squash", progress: Progress = lambda what, done, total: None) -> Corpus:
     """Read a studies table with its films; a film that can't be read is left out and logged with its reason.
 
     Args:

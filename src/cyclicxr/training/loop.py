@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
@@ -46,6 +46,21 @@ class Trainable(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
+
+
+class Stateful:
+    """A trainable whose state is that of its parts, such as model and optimiser; all else follows from seed and progress."""
+
+    parts: ClassVar[tuple[str, ...]] = ("model", "optimizer")  # attributes that have a `state_dict`
+
+    def state(self) -> dict[str, Any]:
+        """The state of each part."""
+        return {name: getattr(self, name).state_dict() for name in self.parts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        for name in self.parts:
+            getattr(self, name).load_state_dict(state[name])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,7 +15,7 @@ from cyclicxr.data.openi import FINDINGS, findings_of
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import cosine, decayed, set_rate
 from cyclicxr.types import InputError, Study
 
@@ -52,8 +51,10 @@ def auc(scores: Float[Tensor, "n f"], truth: Float[Tensor, "n f"], findings: Seq
     return {**({"mean": sum(found.values()) / len(found)} if found else {}), **found}
 
 
-class ClassifierTraining:
+class ClassifierTraining(Stateful):
     """Binary cross-entropy over the findings, AdamW, bf16 where it is safe; keeps a running average of the weights."""
+
+    parts = ("model", "average", "optimizer")
 
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, findings: Sequence[str]) -> None:
         self.train, self.val, self.preset = train, val, preset
@@ -93,16 +94,6 @@ class ClassifierTraining:
             scores = torch.cat([model(self.val.films(rows)).float() for rows in in_order(len(self.val), 64)])
         loss = functional.binary_cross_entropy_with_logits(scores, self.val_truth)
         return {"loss": float(loss), **{f"AUC {name}": value for name, value in auc(scores, self.val_truth, self.model.findings).items()}}
-
-    def state(self) -> dict[str, Any]:
-        """Model, average, optimiser."""
-        return {"model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def in_order(n: int, batch: int) -> list[list[int]]:

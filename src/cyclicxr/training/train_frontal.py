@@ -12,7 +12,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +25,9 @@ from cyclicxr.data.images import read_film
 from cyclicxr.data.phantom import draw_phantom
 from cyclicxr.data.studies import read_studies
 from cyclicxr.training import spoil
+from cyclicxr.training.corpus import to_float
 from cyclicxr.training.frontal_material import draw_others
-from cyclicxr.training.loop import RunDirectory, run_loop, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, shuffled_batches
 from cyclicxr.training.optim import cosine, decayed, set_rate
 from cyclicxr.types import InputError, Study
 
@@ -50,7 +50,7 @@ class Material:
 
     def films(self, rows: Sequence[int] | Tensor) -> Float[Tensor, "b 1 s s"]:
         """Pictures as float32 in [0, 1]."""
-        return self.pixels[rows].unsqueeze(1).float() / 255
+        return to_float(self.pixels[rows])
 
 
 def gather(frontals: Sequence[Study], laterals: Sequence[Study], phantoms: int, others: int, seed: int) -> Material:
@@ -101,8 +101,10 @@ def vary(films: Float[Tensor, "b 1 s s"], kinds: Int[Tensor, " b"]) -> tuple[Flo
     return functional.avg_pool2d(spoil.frame(films), 2), truth
 
 
-class FrontalTraining:
+class FrontalTraining(Stateful):
     """Cross-entropy over `REASONS`, AdamW; keeps a running average of the weights."""
+
+    parts = ("model", "average", "optimizer")
 
     def __init__(self, train: Material, val: Material) -> None:
         self.train, self.val = train, val
@@ -145,16 +147,6 @@ class FrontalTraining:
         films, truth = vary(self.val.films(torch.arange(len(self.val.kinds))), self.val.kinds)
         varied = {f"varied {REASONS[kind] or 'frontals'}": self._refused(films[truth == kind]) for kind in sorted(set(truth.tolist()))}
         return found | varied
-
-    def state(self) -> dict[str, Any]:
-        """Model, average, optimiser."""
-        return {"model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
     def _refused(self, films: Float[Tensor, "n 1 t t"]) -> float:
         scores = self.average.eval()(films).softmax(dim=1)[:, FRONTAL]

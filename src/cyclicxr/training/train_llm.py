@@ -31,7 +31,7 @@ from cyclicxr.metrics.report import score_reports
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.llm_material import Material, gather
-from cyclicxr.training.loop import RunDirectory, run_loop
+from cyclicxr.training.loop import RunDirectory, Stateful, run_loop
 from cyclicxr.training.optim import cosine, decayed, set_rate
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ POOL = 16  # batches sorted by length together, so that little is padded
 WRITTEN = 200  # validation reports written at the end
 
 
-class LanguageTrainer:
+class LanguageTrainer(Stateful):
     """The language model's `Trainable`. Of n films, index i < n is the drawing of film i; each later run of n are reports.
 
     Args:
@@ -91,13 +91,6 @@ class LanguageTrainer:
             "drawing loss": self._mean_loss([validation_drawing(self.model, self.val, i) for i in films]),
             "drawing loss without report": self._mean_loss([validation_drawing(self.model, self.val, i, hints=False) for i in films]),
         }
-
-    def state(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
     def _report(self, film: int, share: float) -> Example:
         variant = int(torch.randint(len(self.train.codes), ()))

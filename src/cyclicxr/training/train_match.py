@@ -19,7 +19,7 @@ from cyclicxr.metrics.retrieval import score_retrieval
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import Lamb, cosine, decayed, set_rate
 from cyclicxr.training.train_classifier import in_order
 from cyclicxr.words.encoder import build_tokenizer
@@ -42,7 +42,7 @@ def similarities(model: AdaMatch, corpus: Corpus, batch: int = 64) -> tuple[Floa
     return maxsim(patches, words.features, words.mask)
 
 
-class MatchTraining:
+class MatchTraining(Stateful):
     """Both contrastive losses over a batch of pairs; logs how far the patches moved and how many died."""
 
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, classifier: FilmClassifier) -> None:
@@ -110,15 +110,6 @@ class MatchTraining:
         return {
             f"{name} {key}": scores[key] for name, scores in (("i2t", forth), ("t2i", back)) for key in ("R@1", "R@5", "R@10", "chance@10")
         }
-
-    def state(self) -> dict[str, Any]:
-        """Model and optimiser."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:

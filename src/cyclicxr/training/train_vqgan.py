@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,7 +17,7 @@ from cyclicxr.tokens.quantize import perplexity, usage
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.augment import grey_level
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import cosine, set_rate
 
 DECODER = "vqgan_decoder"  # the second loop's name: of its checkpoint and its log
@@ -33,7 +32,7 @@ PERIOD = 16  # [ours] pixels of the features' grid: both films move against it, 
 LARGEST_GRADIENT = 1.0  # [ours] norm
 
 
-class VQGANTraining:
+class VQGANTraining(Stateful):
     """Encoder, codes, decoder and discriminator together: L1, perceptual, commitment and adversarial loss; bf16 where it is safe.
 
     Args:
@@ -42,6 +41,8 @@ class VQGANTraining:
         preset: `vqgan` and the seed.
         features: films (b, 1, h, w) in [0, 1] -> maps for the perceptual loss, frozen.
     """
+
+    parts = ("model", "discriminator", "optimizer", "critic_optimizer")
 
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, features: Features) -> None:
         self.train, self.val, self.preset, self.features = train, val, preset, features
@@ -94,23 +95,6 @@ class VQGANTraining:
         with torch.autocast("cpu", torch.bfloat16):
             return measure(self.model.eval(), self.val, self.config.batch)
 
-    def state(self) -> dict[str, Any]:
-        """Both networks and both optimisers; the codebook's running means are in the model's."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "discriminator": self.discriminator,
-            "optimizer": self.optimizer,
-            "critic_optimizer": self.critic_optimizer,
-        }
-
     def reconstruction(
         self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
@@ -149,12 +133,14 @@ class VQGANTraining:
         return weight * adversarial, numbers
 
 
-class DecoderTraining:
+class DecoderTraining(Stateful):
     """The decoder alone goes on with the codes as they are, against pixels and features: what the discriminator's last steps left settles.
 
     Args:
         whole: the training that is done; its model is trained on.
     """
+
+    parts = ("decoder", "optimizer")
 
     def __init__(self, whole: VQGANTraining) -> None:
         self.whole, self.model = whole, whole.model
@@ -185,15 +171,6 @@ class DecoderTraining:
     def validate(self) -> dict[str, float]:
         """As of the whole."""
         return self.whole.validate()
-
-    def state(self) -> dict[str, Any]:
-        """Decoder and optimiser."""
-        return {"decoder": self.decoder.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        self.decoder.load_state_dict(state["decoder"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 @torch.no_grad()
