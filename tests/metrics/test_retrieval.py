@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclicxr.metrics.retrieval import TO_FILM, TO_REPORT, rank_metrics, retrieval_chance, retrieval_ranks, score_retrieval
+from cyclicxr.metrics.retrieval import (
+    TO_FILM,
+    TO_REPORT,
+    positive_chance,
+    positive_ranks,
+    rank_metrics,
+    retrieval_chance,
+    retrieval_ranks,
+    score_retrieval,
+)
 from cyclicxr.types import InputError
 
 
@@ -79,3 +88,25 @@ def test_bad_similarities_are_refused():
         score_retrieval(np.zeros((4, 3)), ["a"] * 4)
     with pytest.raises(InputError, match="NaN"):
         score_retrieval(np.full((2, 2), np.nan), ["a", "b"])
+
+
+def test_any_positive_counts_and_chance_knows_how_many_there_are():
+    similarity = np.array([[0.1, 0.9, 0.5, 0.5], [0.9, 0.2, 0.1, 0.3]])
+    positive = np.array([[True, False, True, False], [False, False, True, True]])
+    assert positive_ranks(similarity, positive).tolist() == [3, 2]  # best positives .5 (a tie before it) and .3
+    assert positive_chance(np.array([2, 2]), 4)["chance@1"] == pytest.approx(1 / 2)
+    assert positive_chance(np.array([1, 3]), 12)["chance@5"] == pytest.approx((5 / 12 + 1 - (7 * 6 * 5) / (12 * 11 * 10)) / 2)
+    assert positive_chance(np.array([1, 3]), 3)["chance@5"] == 1
+
+
+@pytest.mark.parametrize(
+    ("similarity", "positive", "said"),
+    [
+        (np.full((1, 2), np.nan), np.ones((1, 2), bool), "NaN"),
+        (np.ones((2, 2)), np.array([[True, False], [False, False]]), "query 1 has no positive"),
+        (np.ones((0, 2)), np.ones((0, 2), bool), "empty"),
+    ],
+)
+def test_positives_that_cannot_be_ranked_are_refused(similarity, positive, said):
+    with pytest.raises(InputError, match=said):
+        positive_ranks(similarity, positive)

@@ -1,4 +1,4 @@
-"""R@K and median rank of retrieval both ways, with exact chance; knows no model.
+"""R@K and median rank of retrieval both ways, with exact chance, over any pool; knows no model.
 
 Protocol, which published tables often leave out: the whole pool is ranked; identical reports are *one* text, and every film that
 carries it is a positive of it; a tie counts against the positive (so a constant similarity scores last, not first).
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from cyclicxr.types import InputError
 
@@ -60,9 +60,37 @@ def retrieval_ranks(similarity: Float[np.ndarray, "films texts"], groups: Sequen
         raise InputError("score_retrieval: similarity is empty or holds NaN; check the vectors it came from")
     text_of, texts = _texts(groups)
     columns = np.stack([similarity[:, text_of == text].max(1) for text in range(texts)], axis=1)  # (n, t)
-    of_film = _ranks(columns, np.equal.outer(text_of, np.arange(texts)))
-    of_text = _ranks(columns.T, np.equal.outer(np.arange(texts), text_of))
+    of_film = positive_ranks(columns, np.equal.outer(text_of, np.arange(texts)))
+    of_text = positive_ranks(columns.T, np.equal.outer(np.arange(texts), text_of))
     return {TO_REPORT: of_film, TO_FILM: of_text}
+
+
+def positive_ranks(similarity: Float[np.ndarray, "q c"], positive: Bool[np.ndarray, "q c"]) -> Int[np.ndarray, " q"]:
+    """Rank (from 1) of each query's best positive among all candidates; a negative that ties with it stands before it.
+
+    Raises:
+        InputError: nothing to rank, a similarity that is not a number, or a query without a positive.
+    """
+    if similarity.shape != positive.shape or not similarity.size or np.isnan(similarity).any():
+        raise InputError(f"positive_ranks: similarity {similarity.shape} is empty, holds NaN, or does not fit positives {positive.shape}")
+    if not positive.any(1).all():
+        raise InputError(f"positive_ranks: query {int(np.argmin(positive.any(1)))} has no positive; leave it out of the queries")
+    best = np.where(positive, similarity, -np.inf).max(1, keepdims=True)
+    return np.asarray(1 + (~positive & (similarity >= best)).sum(1))
+
+
+def positive_chance(positives: Int[np.ndarray, " q"], candidates: int) -> dict[str, float]:
+    """Exact R@K of a random order: a query with p positives among c candidates is right with 1 - C(c-p, K) / C(c, K).
+
+    One positive among 4: .25 for K = 1; two of them: .5.
+    """
+    found = {}
+    for k in KS:
+        missed = np.ones(len(positives))
+        for drawn in range(min(k, candidates)):
+            missed *= np.maximum(candidates - positives - drawn, 0) / (candidates - drawn)
+        found[f"chance@{k}"] = float(1 - missed.mean())
+    return found
 
 
 def rank_metrics(ranks: Int[np.ndarray, " q"], weights: Float[np.ndarray, "r q"]) -> dict[str, Float[np.ndarray, " r"]]:
@@ -77,24 +105,11 @@ def rank_metrics(ranks: Int[np.ndarray, " q"], weights: Float[np.ndarray, "r q"]
 def retrieval_chance(groups: Sequence[Hashable]) -> dict[str, dict[str, float]]:
     """Exact R@K of a random order: K of t texts for a film; for a text with p positives among n films, 1 - C(n-p, K) / C(n, K)."""
     text_of, texts = _texts(groups)
-    films = len(groups)
-    positives = np.bincount(text_of)
-    to_report, to_film = {}, {}
-    for k in KS:
-        to_report[f"chance@{k}"] = min(1.0, k / texts)
-        missed = np.ones(texts)
-        for drawn in range(min(k, films)):
-            missed *= np.maximum(films - positives - drawn, 0) / (films - drawn)
-        to_film[f"chance@{k}"] = float(1 - missed.mean())
-    return {TO_REPORT: to_report, TO_FILM: to_film}
+    one = np.ones(len(groups), dtype=int)
+    return {TO_REPORT: positive_chance(one, texts), TO_FILM: positive_chance(np.bincount(text_of), len(groups))}
 
 
 def _texts(groups: Sequence[Hashable]) -> tuple[Int[np.ndarray, " n"], int]:
     number: dict[Hashable, int] = {}
     text_of = np.array([number.setdefault(group, len(number)) for group in groups])
     return text_of, len(number)
-
-
-def _ranks(similarity: Float[np.ndarray, "q c"], positive: np.ndarray) -> Int[np.ndarray, " q"]:
-    best = np.where(positive, similarity, -np.inf).max(1, keepdims=True)
-    return np.asarray(1 + (~positive & (similarity >= best)).sum(1))
