@@ -19,7 +19,7 @@ from cyclicxr.metrics.interval import Measure
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus, to_float
-from cyclicxr.types import Progress
+from cyclicxr.types import InputError, Progress
 
 FILMS = 32  # films through a network at once
 _SCORED_FILMS, _SCORED_TEXTS = 8, 32  # of one block of similarities: some 40 MB
@@ -54,6 +54,7 @@ class Case:
         split: the one that is evaluated.
         seed: of everything random.
         progress: told what is being done, and how much of it.
+        sample: so many studies of the split, drawn by the seed; None takes all.
     """
 
     corpus: Corpus
@@ -61,11 +62,22 @@ class Case:
     split: str
     seed: int
     progress: Progress
+    sample: int | None = None
 
     @cached_property
     def cases(self) -> Corpus:
-        """The split that is evaluated."""
-        return self.corpus.split(self.split)
+        """The split that is evaluated, or the sample of it, in the table's order.
+
+        Raises:
+            InputError: the split has no study, or fewer than the sample.
+        """
+        whole = self.corpus.split(self.split)
+        if self.sample is None:
+            return whole
+        if not 0 < self.sample <= len(whole):
+            raise InputError(f"{self.sample} cases: split '{self.split}' has {len(whole)}; ask for 1 to {len(whole)}")
+        rows = np.sort(np.random.default_rng(self.seed).permutation(len(whole))[: self.sample]).tolist()
+        return Corpus([whole.studies[row] for row in rows], whole.pixels[rows])
 
     @cached_property
     def train(self) -> Corpus | None:
