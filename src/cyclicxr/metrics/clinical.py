@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from cyclicxr.metrics.phrases import SPANS, clinical_negations, phrase_reader
 from cyclicxr.types import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 NORMAL = "normal"
 MIN_FILMS = 10  # findings on fewer labelled films are left out: their F1 is noise
 
-_BETWEEN: dict[str, Any] = {"LOWER": {"NOT_IN": ["no", "not", "without", "normal", "and", "or", "."]}, "OP": "{0,4}"}
-# Finding -> phrases, lower case, by commas; `a|b` is either word, `...` up to four words between that deny nothing.
+# Finding -> phrases, in the form of `phrases.phrase_reader`.
 _PHRASES = {
     "cardiomegaly": "cardiomegaly, cardiac|heart enlargement, enlarged heart|cardiac, "
     "heart|cardiac|cardiomediastinal ... enlarged|borderline",
@@ -105,7 +105,7 @@ def findings_named() -> tuple[str, ...]:
 def named_findings(texts: Sequence[str]) -> list[set[str]]:
     """Findings that each report affirms ("no effusion" affirms none)."""
     documents = _reader().pipe(texts)
-    return [{span.label_ for span in document.spans["ruler"] if not span._.negex} for document in documents]
+    return [{span.label_ for span in document.spans[SPANS] if not span._.negex} for document in documents]
 
 
 def score_findings(named: Sequence[Collection[str]], labels: Sequence[Collection[str]]) -> dict[str, float]:
@@ -175,23 +175,8 @@ def _share(weights: np.ndarray, which: np.ndarray, among: np.ndarray) -> np.ndar
 
 @functools.cache
 def _reader() -> Language:
-    import negspacy.negation  # noqa: F401 (registers "negex"; importing spaCy takes a second, so not before it is needed)
-    import spacy
-    from negspacy.termsets import termset
-
-    reader = spacy.blank("en")
-    reader.add_pipe("sentencizer")
-    ruler = reader.add_pipe("span_ruler")
-    patterns = [(finding, phrase) for finding, phrases in _PHRASES.items() for phrase in phrases.split(", ")]
-    ruler.add_patterns([{"label": finding, "pattern": _pattern(phrase)} for finding, phrase in patterns])
-    terms = termset("en_clinical")
-    terms.remove_patterns({"preceding_negations": ["versus", "doubt"]})
+    terms = clinical_negations()
     following = ["is not", "are not", "not seen", "not identified", "resolved", "absent"]
     terms.add_patterns({"preceding_negations": ["clear of"], "following_negations": following})
     terms.add_patterns({"termination": [";", "there is", "there are", "with"]})
-    reader.add_pipe("negex", config={"neg_termset": terms.get_patterns(), "span_keys": ["ruler"]})
-    return reader
-
-
-def _pattern(phrase: str) -> list[dict[str, Any]]:
-    return [_BETWEEN if word == "..." else {"LOWER": {"IN": word.split("|")}} for word in phrase.split()]
+    return phrase_reader(_PHRASES, {"negex": terms.get_patterns()})
