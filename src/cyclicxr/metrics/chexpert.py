@@ -29,23 +29,22 @@ NO_FINDING, DEVICES = CLASSES.index("No Finding"), CLASSES.index("Support Device
 
 # Label -> phrases that name it, to be denied or hedged by what stands around them (form: `phrases.phrase_reader`).
 _MENTIONS = {
-    "Enlarged Cardiomediastinum": "mediastinal|cardiomediastinal widening|enlargement|prominence, widened|enlarged|prominent "
-    "mediastinum|cardiomediastinum, widening|enlargement|prominence of the mediastinum|cardiomediastinum, "
-    "mediastinum|cardiomediastinum|cardiomediastinal|mediastinal ... widened|enlarged|wide|prominent, "
-    "widened|enlarged|prominent mediastinal|cardiomediastinal|cardiopericardial ... silhouette|contour|contours, "
-    "cardiopericardial ... enlarged",
+    "Enlarged Cardiomediastinum": "mediastinal|cardiomediastinal widening|enlargement|prominence, "
+    "widened|widening|enlarged|enlargement|prominent|prominence ... mediastinum|mediastinal|cardiomediastinum|cardiomediastinal, "
+    "mediastinum|cardiomediastinum|cardiomediastinal|mediastinal|paratracheal ... widened|enlarged|wide|prominent, "
+    "prominence|widening ... paratracheal, cardiopericardial ... enlarged",
     "Cardiomegaly": "cardiomegaly, cardiac|heart|ventricular|atrial enlargement, enlarged|enlargement ... heart|cardiac, "
-    "heart|cardiac ... enlarged|large|big, heart failure with enlarged",
-    "Lung Opacity": "opacity, opacities, opacification, opacifications, opacified, infiltrate, infiltrates, infiltration, infiltrates, "
+    "heart|cardiac ... enlarged|large|big",
+    "Lung Opacity": "opacity, opacities, opacification, opacifications, opacified, infiltrate, infiltrates, infiltration, "
     "airspace|space|air-space|alveolar disease, airspace|alveolar process, increased|hazy density|densities, "
     "interstitial markings|pattern|prominence|thickening|disease|changes|lung, reticular|reticulonodular markings|pattern, reticulation, "
     "lung|pulmonary|basilar|bibasilar|base|lobe|retrocardiac|patchy|streaky|hazy|linear|airspace density|densities, "
     "peribronchial|bronchial thickening|cuffing, prominent|increased|coarse|coarsened ... markings, markings ... prominent|increased|coarse",
-    "Lung Lesion": "nodule, nodules, nodular density|densities|opacity|opacities, mass, masses, mass-like, lump, cavitary lesion, "
+    "Lung Lesion": "nodule, nodules, nodular density|densities|opacity|opacities, nodular, reticulonodular, mass, masses, mass-like, masslike, lump, cancer, cavitary lesion, "
     "lung|pulmonary lesion|lesions, carcinoma, neoplasm, neoplastic, tumor, tumors, malignancy, metastasis, metastases, metastatic, cavitation",
     "Edema": "edema, heart|cardiac failure, chf, vascular|pulmonary|venous|interstitial congestion, volume|fluid overload, "
     "vascular|vasculature|vascularity ... indistinct|indistinctness|congested|engorged|engorgement|cephalization, cephalization, "
-    "pulmonary vascular|venous engorgement|prominence, kerley",
+    "vascular|venous engorgement|prominence|redistribution, vasculature|vascularity ... prominent, prominence ... vascularity, kerley",
     "Consolidation": "consolidation, consolidations, consolidated, consolidative",
     "Pneumonia": "pneumonia, pneumonias, bronchopneumonia, pneumonitis, infection, infectious, infectious process",
     "Atelectasis": "atelectasis, atelectases, atelectatic, lobar|lung|lobe collapse, collapse of ... lobe|lung, volume loss, loss of volume",
@@ -54,11 +53,11 @@ _MENTIONS = {
     "blunting|blunted ... costophrenic, costophrenic ... blunting|blunted",
     "Pleural Other": "pleural|apical thickening, pleural|pleuroparenchymal|pleural-parenchymal scarring|scar|plaque|plaques|calcification|"
     "calcifications, thickening ... pleura, calcified pleural, fibrothorax, pulmonary|interstitial|lung fibrosis, fibrosis, fibrotic",
-    "Fracture": "fracture, fractures, fractured",
-    "Support Devices": "catheter, catheters, picc, port-a-cath, portacath, mediport, chest|infusion port, port, central|venous line|lines, "
-    "lines, line tip, pacemaker, pacemakers, pacer, pacing, icd, aicd, defibrillator, stimulator, stent, stents, tube, tubes, "
-    "tracheostomy, endotracheal, nasogastric, device, devices, leads, prosthesis, prosthetic, valve replacement, "
-    "cannula, intra-aortic, swan-ganz, shunt, drain, drains, arthroplasty, hardware, fusion|spinal rods",
+    "Fracture": "fracture, fractures, fractured, broken",
+    "Support Devices": "catheter, catheters, picc, port-a-cath, portacath, mediport, chest|infusion port, port, central|venous|subclavian|jugular|"
+    "arterial|support line|lines, lines and tubes, line tip, pacemaker, pacemakers, pacer, pacing, icd, aicd, defibrillator, stimulator, stent, stents, tube, tubes, "
+    "tracheostomy, endotracheal, nasogastric, device, devices, leads, prosthesis, prosthetic, valve|valvular replacement, markers, "
+    "cannula, intra-aortic, swan-ganz, shunt, drain, drains, arthroplasty, hardware, fixation",
 }
 # Label -> phrases that deny it themselves, or that hedge it.
 _NORMAL = {
@@ -74,15 +73,15 @@ _BORDERLINE = {"Cardiomegaly": "heart|cardiac|cardiomediastinal ... borderline, 
 _HEDGES_BEFORE = """may|might|could|possible|possibly|potential|questionable|question|probable|probably|presumably|likely|suspected|suspicious
 for|suspicion|suspect|concerning for|concern for|worrisome for|suggest|suggests|suggesting|suggestive of|indicate|cannot exclude|can not
 exclude|cannot be excluded|not exclude|not excluded|cannot rule out|not rule out|versus|vs|vs.|and/or|differential|rule out|r/o|evaluate
-for|consider|consistent with either|compatible with either|equivocal|perhaps|if there is|would be difficult to exclude|difficult to exclude
-|unless|doubtful|vague|ill-defined possible"""
+for|consider|consistent with either|compatible with either|equivocal|perhaps|if there is|would be difficult to exclude|difficult to exclude|
+unless|doubtful|vague"""
 _HEDGES_AFTER = """is possible|are possible|possible|not excluded|cannot be excluded|can not be excluded|not be excluded|cannot be ruled out|
 not ruled out|is suspected|are suspected|is likely|suspected|versus|vs|vs.|difficult to exclude|difficult to entirely exclude|?|is considered
 |in question|not entirely excluded|be considered"""
-_DENIALS_BEFORE = """clear of|resolution of|resolved|removal of|clearing of|no longer|absent|rather than|has cleared|negative for|interval removal
+_DENIALS_BEFORE = """clear of|resolution of|resolved|removal of|clearing of|no longer|absent|rather than|has cleared|negative for|unlikely to represent|interval removal
 of|without"""
 _DENIALS_AFTER = """is not|are not|not seen|not identified|not present|not visualized|resolved|has resolved|have resolved|has cleared|absent|
-been removed|was removed|no longer|is excluded|has been excluded|removed|is ruled out|not appreciated|not demonstrated|not evident|is negative"""
+within limits of normal|been removed|was removed|no longer|is excluded|has been excluded|removed|is ruled out|not appreciated|not demonstrated|not evident|is negative"""
 _PSEUDO = """no change|without change|no significant change|not significantly changed|no interval change|not changed|no significant interval
 change|without significant interval change|without interval change|without significant change|cannot exclude|can not exclude|cannot be
 excluded|not excluded|not exclude|not be excluded|cannot rule out|not rule out|not ruled out|not be ruled out|not entirely excluded|no increase
@@ -92,6 +91,7 @@ _NEW_CLAUSE = """;|there is|there are|there has|with|possible|possibly|may|could
 persistent|small|mild|moderate|minimal|chronic|again|old|consistent with|compatible with|suggests|suggesting|noted|has developed"""
 _PAST = "history of|prior history|status post|evaluation for|evaluation of|indication|clinical concern for|assess for|symptoms of"
 
+_RANK = (BLANK, NEGATIVE, UNCERTAIN, POSITIVE)  # the later wins
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+(?=\D)|\n+")
 _ITEM = re.compile(r"^\s*\d+[.)]\s*")
 
@@ -107,7 +107,7 @@ def label_reports(texts: Sequence[str]) -> Int8[np.ndarray, "n 14"]:
     found = dict(zip(distinct, map(_labels_of, _reader().pipe(distinct)), strict=True))
     labels = np.full((len(texts), len(CLASSES)), BLANK, dtype=np.int8)
     for row, sentences in zip(labels, split, strict=True):
-        for state in (NEGATIVE, UNCERTAIN, POSITIVE):  # the later wins
+        for state in _RANK[1:]:
             row[[label for sentence in sentences for label, said in found[sentence].items() if said == state]] = state
         others = np.delete(row, [NO_FINDING, DEVICES])
         if sentences and not np.isin(others, (POSITIVE, UNCERTAIN)).any():
@@ -123,15 +123,16 @@ def sentences_of(text: str) -> list[str]:
 
 def _labels_of(sentence: Doc) -> dict[int, int]:
     found: dict[int, int] = {}
+    borderline: set[int] = set()
     for span in sentence.spans[SPANS]:
         name, _, kind = span.label_.partition("/")
-        if span._.past and kind == "":
-            continue
-        said = _state(kind, denied=span._.denied, hedged=span._.hedged)
         label = CLASSES.index(name)
-        rank = (BLANK, NEGATIVE, UNCERTAIN, POSITIVE).index
-        found[label] = max(found.get(label, BLANK), said, key=rank)
-    return found
+        if kind or not span._.past:
+            said = _state(kind, denied=span._.denied, hedged=span._.hedged)
+            found[label] = max(found.get(label, BLANK), said, key=_RANK.index)
+        if kind == "borderline":
+            borderline.add(label)
+    return found | dict.fromkeys(borderline, UNCERTAIN)  # "borderline enlarged"
 
 
 def _state(kind: str, *, denied: bool, hedged: bool) -> int:
