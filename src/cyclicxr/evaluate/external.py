@@ -48,7 +48,7 @@ def read_external(
 
     Args:
         name: how the tables will call it.
-        table: CSV, Parquet or JSON lines with the columns `id` and `report`, or `id` and `image` (paths relative to the table), or all three.
+        table: CSV, Parquet or JSON lines with the columns `id` and `report`, or `id` and `image` (relative to the table), or all.
         asked: ids of the n films that are evaluated, in order.
         split: ids of the whole split; rows for the others of it are allowed, since a sample of it may be evaluated.
         size: side that drawn films are brought to, pixels.
@@ -83,7 +83,7 @@ def _by_id(table: Path, numbered: Iterator[tuple[int, Row]], split: Collection[s
             extra.append(study)
     if extra:
         number = rows[extra[0]][0]
-        raise InputError(f"{table}, row {number}: id {_some(extra)} not of the evaluated split; choose it with --split, or take the row out")
+        raise InputError(f"{table}, row {number}: id {_some(extra)} not of the evaluated split; choose it with --split, or leave it out")
     return rows
 
 

@@ -1,19 +1,22 @@
-"""One evaluation from studies table to `metrics.json`, `metrics.md` and `metrics.html`; knows no metric."""
+"""One evaluation from studies table to `metrics.json`, `metrics.md`, `metrics.html` and `metrics.tex`; knows no metric."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cyclicxr.checkpoint import write_atomically, write_json
+from cyclicxr.checkpoint import read_json, write_json
+from cyclicxr.evaluate.about import about_inputs, code_digest, matcher_digest
 from cyclicxr.evaluate.drawing import score_drawn_films
+from cyclicxr.evaluate.external import External, read_external
 from cyclicxr.evaluate.matching import score_matching
+from cyclicxr.evaluate.page import write_pages
 from cyclicxr.evaluate.reports import raw_reports, score_written_reports
 from cyclicxr.evaluate.system import Case, Evaluated, Table
-from cyclicxr.evaluate.tables import html_page, markdown_page
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.ptb import tokenizer_name
 from cyclicxr.training.corpus import load_corpus
@@ -22,6 +25,7 @@ from cyclicxr.types import NOTICE, InputError, Progress
 log = logging.getLogger(__name__)
 
 TASKS = ("report", "draw", "retrieval")
+MARKER = "evaluation.json"  # whose evaluation a folder holds
 
 _PROTOCOL = {
     "report": (
@@ -41,68 +45,152 @@ _PROTOCOL = {
 }
 
 
-def evaluate(
-    model: Evaluated,
-    studies: Path,
-    *,
-    out: Path,
-    split: str = "test",
-    tasks: Sequence[str] = TASKS,
-    seed: int = 0,
-    compare: Mapping[str, AdaMatch] | None = None,
-    progress: Progress = lambda what, done, total: None,
-) -> dict[str, Any]:
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody listens to the progress."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of one evaluation.
+
+    Args:
+        studies: studies table; the baselines know its training split.
+        out: folder of everything that is written.
+        split: of the table.
+        tasks: of `TASKS`.
+        seed: of everything random: drawings, baselines, shuffling, resampling, the sample.
+        cases: so many studies of the split, sampled by the seed; None takes all.
+        compare: name -> another matcher, scored beside, such as one with fixed patches.
+        systems: name -> table of another system's outputs (`external.read_external`).
+        files: the model's directory, whose files are hashed into `metrics.json`.
+        cache: folder of the decoded films; None is `out`/cache.
+        command: that was given, for `metrics.json`.
+        progress: told what is done, how much of it, and of how much.
+    """
+
+    studies: Path
+    out: Path
+    split: str = "test"
+    tasks: Sequence[str] = TASKS
+    seed: int = 0
+    cases: int | None = None
+    compare: Mapping[str, AdaMatch] = field(default_factory=dict)
+    systems: Mapping[str, Path] = field(default_factory=dict)
+    files: Path | None = None
+    cache: Path | None = None
+    command: str = ""
+    progress: Progress = _silent
+
+
+def evaluate(model: Evaluated, studies: Path, *, out: Path, **asked: Any) -> dict[str, Any]:
     """The paper's tables for a model on a split, with their baselines; written to `out` and returned.
 
-    Interrupted, it goes on where it was: reports and films are kept in `out` as they come. `out` then holds patients' films and reports:
-    it belongs where the studies table belongs, never in a repository.
+    Interrupted, it goes on where it was: reports, films and the tables of finished tasks are kept in `out` as they come. `out` then holds
+    patients' films and reports: it belongs where the studies table belongs, never in a repository.
 
     Args:
         model: what is evaluated.
-        studies: studies table; the baselines know its training split.
-        out: `metrics.json` (task -> system or direction -> metric -> value, low, high, n), `metrics.md`, `metrics.html`.
-        split: of the table.
-        tasks: of `TASKS`.
-        seed: of everything random: drawings, baselines, shuffling, resampling.
-        compare: name -> another matcher, scored beside in its own retrieval table, such as one with fixed patches.
-        progress: told what is done, how much of it, and of how much.
+        studies: studies table.
+        out: `metrics.json` (table -> system or direction -> metric -> value, low, high, n), `.md`, `.html` and `.tex` are written there.
+        asked: anything else of `Request`.
 
     Raises:
-        InputError: an unknown task, a wrong table, a split without studies, or an `out` that holds another evaluation.
+        InputError: an unknown task, a wrong table, a split without studies, wrong outputs of another system, or an `out` that holds another
+            evaluation.
 
     Source: Tables 1, 3, 4 and 5; protocol and baselines are ours.
     """
-    unknown = sorted(set(tasks) - set(TASKS))
-    if unknown or not tasks:
-        raise InputError(f"task '{', '.join(unknown)}' is unknown; there are {', '.join(TASKS)}")
-    encoder = model.preset.encoder
-    corpus = load_corpus(studies, encoder.size, out / "cache", encoder.fit, progress)
-    case = Case(corpus, raw_reports(studies), split, seed, progress)
-    protocol = [NOTICE, "Brackets hold 95 % bootstrap intervals over films."]
-    protocol += [_PROTOCOL[task].format(tokenizer=tokenizer_name()) for task in TASKS if task in tasks]
-    about: dict[str, Any] = {"model": dict(model.info), "split": split, "n": len(case.cases), "seed": seed}
-    about |= {"protocol": protocol, "seconds": {}}
-    metrics: dict[str, Any] = {"about": about}
-    for task in [task for task in TASKS if task in tasks]:
-        started = time.perf_counter()
-        metrics |= {name: _plain(table) for name, table in _run(task, model, case, out, compare or {}).items()}
-        about["seconds"][task] = round(time.perf_counter() - started, 1)
-        log.info("%s: %.0f s", task, about["seconds"][task])
+    request = Request(studies, out, **asked)
+    metrics, case = measured(model, request)
     write_json(out / "metrics.json", metrics)
-    for name, page in (("metrics.md", markdown_page(metrics)), ("metrics.html", html_page(metrics))):
-        with write_atomically(out / name) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+    write_pages(metrics, out, model, case)
     return metrics
 
 
-def _run(task: str, model: Evaluated, case: Case, out: Path, compare: Mapping[str, AdaMatch]) -> dict[str, Table]:
-    if task == "report":
-        return score_written_reports(model, case, out)
-    if task == "draw":
-        return score_drawn_films(model, case, out)
-    others = {f"retrieval, {name}": score_matching(other, case) for name, other in compare.items()}
-    return {"retrieval": score_matching(model.matcher, case)} | others
+def measured(model: Evaluated, request: Request) -> tuple[dict[str, Any], Case]:
+    """The numbers of the tasks that are asked for, "about" first, and what they are of; tasks finished before are not run again.
+
+    Raises:
+        InputError: as `evaluate`.
+    """
+    unknown = sorted(set(request.tasks) - set(TASKS))
+    if unknown or not request.tasks:
+        raise InputError(f"task '{', '.join(unknown)}' is unknown; there are {', '.join(TASKS)}")
+    case = open_case(model.preset.encoder.size, model.preset.encoder.fit, request)
+    header = {"model": dict(model.info), "split": request.split, "seed": request.seed, "cases": request.cases}
+    _claim(request.out / MARKER, header)
+    others = read_systems(request.systems, case, request.studies, model.preset.encoder.size, model.preset.encoder.fit)
+    tasks = [task for task in TASKS if task in request.tasks]
+    about: dict[str, Any] = {**header, "n": len(case.cases)}
+    about |= about_inputs(request.studies, request.files, request.seed, request.command)
+    about |= {"compared": {name: matcher_digest(other) for name, other in request.compare.items()}}
+    about |= {"systems": {other.name: other.sha256 for other in others}}
+    about |= {"protocol": [NOTICE, "Brackets hold 95 % bootstrap intervals over films."], "seconds": {}}
+    about["protocol"] += [_PROTOCOL[task].format(tokenizer=tokenizer_name()) for task in tasks]
+    metrics: dict[str, Any] = {"about": about}
+    key = {name: about[name] for name in (*header, "studies", "compared", "systems")} | {"code": code_digest()}
+    for task in tasks:
+        found = _once(request.out / "tasks" / f"{task}.json", key, lambda task=task: _run(task, model, case, request, others))  # type: ignore[misc]
+        metrics |= found["tables"]
+        about["seconds"][task] = found["seconds"]
+    return metrics, case
 
 
-def _plain(table: Table) -> dict[str, dict[str, Any]]:
+def open_case(size: int, fit: str, request: Request) -> Case:
+    """The split, or the sample of it, with its films at the network's size.
+
+    Raises:
+        InputError: a wrong table, or a split without studies.
+    """
+    corpus = load_corpus(request.studies, size, request.cache or request.out / "cache", fit, request.progress)
+    case = Case(corpus, raw_reports(request.studies), request.split, request.seed, request.progress, request.cases)
+    len(case.cases)  # a split without studies is said now, before anything is written
+    return case
+
+
+def read_systems(systems: Mapping[str, Path], case: Case, studies: Path, size: int, fit: str) -> list[External]:
+    """The outputs of other systems for the films of a case.
+
+    Raises:
+        InputError: as `external.read_external`.
+    """
+    asked, split = ([study.id for study in corpus.studies] for corpus in (case.cases, case.corpus.split(case.split)))
+    return [read_external(name, table, asked, split, size, fit, case.progress) for name, table in systems.items()]
+
+
+def plain(table: Table) -> dict[str, dict[str, Any]]:
+    """A table as JSON; rows without numbers are left out."""
     return {row: {metric: number.to_json() for metric, number in found.items()} for row, found in table.items() if found}
+
+
+def _claim(marker: Path, header: Mapping[str, Any]) -> None:
+    """Say whose evaluation the folder holds."""
+    if not marker.exists():
+        write_json(marker, header)
+        return
+    found = read_json(marker)
+    for name, value in header.items():
+        if found.get(name) != value:
+            held = found.get(name)
+            raise InputError(f"{marker.parent}: holds the evaluation of another {name} ({held}, not {value}); choose another --out")
+
+
+def _once(path: Path, key: Mapping[str, Any], run: Callable[[], dict[str, Table]]) -> dict[str, Any]:
+    """A task's tables, from its file where that is of the same inputs and code."""
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
+    if found.get("key") != key:
+        started = time.perf_counter()
+        tables = {name: plain(table) for name, table in run().items()}
+        found = {"key": dict(key), "seconds": round(time.perf_counter() - started, 1), "tables": tables}
+        log.info("%s: %.0f s", path.stem, found["seconds"])
+        write_json(path, found)
+    return found
+
+
+def _run(task: str, model: Evaluated, case: Case, request: Request, others: Sequence[External]) -> dict[str, Table]:
+    if task == "report":
+        return score_written_reports(model, case, request.out)
+    if task == "draw":
+        return score_drawn_films(model, case, request.out)
+    compared = {f"retrieval, {name}": score_matching(other, case) for name, other in request.compare.items()}
+    return {"retrieval": score_matching(model.matcher, case)} | compared
