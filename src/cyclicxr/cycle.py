@@ -117,7 +117,7 @@ class Model:
         Raises:
             InputError: there is no such model, or its directory is not whole.
         """
-        directory = _find(name_or_dir)
+        directory = find_model(name_or_dir)
         preset = read_preset(directory)
         return cls(
             preset,
@@ -339,7 +339,12 @@ def _to_picture(pixels: Float[Tensor, "1 1 h w"]) -> Image.Image:
     return Image.fromarray(_to_bytes(pixels)[0].numpy())
 
 
-def _find(name_or_dir: str | Path | None) -> Path:
+def find_model(name_or_dir: str | Path | None) -> Path:
+    """The directory of a model: a directory itself, the name of one in the package, or (None) the one that ships.
+
+    Raises:
+        InputError: there is no such model.
+    """
     name = SHIPPED if name_or_dir is None else str(name_or_dir)
     for directory in (Path(name), MODELS / name):
         if (directory / "config.json").exists():
