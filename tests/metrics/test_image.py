@@ -1,38 +1,15 @@
-"""FID against its closed form, its bias for few films, and pixels in the wrong range."""
+"""Reconstruction error by hand, MS-SSIM against torchmetrics, and pixels in the wrong range."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from cyclicxr.metrics.image import frechet_distance, reconstruction_error
+from cyclicxr.data.phantom import draw_phantom
+from cyclicxr.metrics.image import SMALLEST, likeness_of_pairs, random_pairs, reconstruction_error
 from cyclicxr.types import InputError
-
-
-def gaussian(n, d, seed, shift=0.0, scale=1.0):
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale + shift
-
-
-def test_fid_is_the_closed_form():
-    # One feature: (difference of means)^2 + (difference of standard deviations)^2.
-    real, drawn = gaussian(500, 1, 0), gaussian(500, 1, 1, shift=2, scale=3)
-    expected = (real.mean() - drawn.mean()) ** 2 + (real.std() - drawn.std()) ** 2
-    assert frechet_distance(real, drawn) == pytest.approx(float(expected), rel=1e-9)
-
-
-def test_fid_of_the_same_films_is_zero_and_of_few_films_is_biased():
-    real = gaussian(300, 16, 0)
-    assert frechet_distance(real, real) == pytest.approx(0, abs=1e-6)
-    same_source = [frechet_distance(gaussian(n, 16, 1), gaussian(n, 16, 2)) for n in (20, 100, 300)]
-    assert same_source[0] > same_source[1] > same_source[2] > 0
-
-
-def test_fid_is_defined_with_fewer_films_than_features():
-    assert 0 < frechet_distance(gaussian(8, 64, 0).float(), gaussian(8, 64, 1).float()) < 1e3
-
-
-@pytest.mark.parametrize("drawn", [torch.zeros(3, 2), torch.zeros(4, 3), torch.full((4, 2), torch.nan)])
-def test_unequal_or_broken_features_are_refused(drawn):
-    with pytest.raises(InputError, match="FID"):
-        frechet_distance(torch.zeros(4, 2), drawn)
 
 
 def test_reconstruction_error_by_hand():
@@ -60,3 +37,41 @@ def test_errors_are_the_same_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixed = reconstruction_error(films, redrawn)
     assert all(torch.equal(mixed[name], exact[name]) for name in exact)
+
+
+@pytest.fixture(scope="module")
+def films():
+    return torch.stack([torch.from_numpy(draw_phantom(seed, size=200).pixels) for seed in range(5)])
+
+
+def test_likeness_is_that_of_torchmetrics(films):
+    pairs = np.array([[0, 1], [2, 4], [3, 1]])
+    left, right = (films[pairs[:, side]].unsqueeze(1).float() / 255 for side in (0, 1))
+    theirs = multiscale_structural_similarity_index_measure(left, right, data_range=1.0, reduction="none")
+    assert likeness_of_pairs(films, pairs) == pytest.approx(theirs.reshape(-1).numpy(), abs=1e-5)
+
+
+def test_a_film_is_like_itself_and_less_like_another_the_more_is_added(films):
+    rng = np.random.default_rng(0)
+    noisy = [films[0].numpy() + rng.normal(0, sigma, films[0].shape) for sigma in (5, 40)]
+    together = torch.from_numpy(np.stack([films[0].numpy(), *noisy]).clip(0, 255).astype(np.uint8))
+    same, little, much = likeness_of_pairs(together, np.array([[0, 0], [0, 1], [0, 2]]))
+    assert same == pytest.approx(1, abs=1e-5)
+    assert same > little > much > 0
+    assert likeness_of_pairs(films, np.array([[0, 1]]))[0] < little
+
+
+def test_films_too_small_for_five_scales_are_refused():
+    small = torch.zeros(2, SMALLEST - 1, 200, dtype=torch.uint8)
+    with pytest.raises(InputError, match="too small"):
+        likeness_of_pairs(small, np.array([[0, 1]]))
+
+
+@given(st.integers(2, 40), st.integers(0, 100), st.integers(1, 60))
+def test_random_pairs_are_distinct_and_of_two_films(n, seed, count):
+    pairs = random_pairs(n, seed, count)
+    assert len(pairs) == min(count, n * (n - 1) // 2)
+    assert len({tuple(pair) for pair in pairs.tolist()}) == len(pairs)
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    assert pairs.max() < n
+    assert (random_pairs(n, seed, count) == pairs).all()

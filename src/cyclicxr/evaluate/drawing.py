@@ -1,143 +1,118 @@
-"""The draw task: films drawn from the split's true reports, their FID between its floors, and whether they show what was asked for."""
+"""The draw task: films drawn from the split's true reports, how near they are to real ones, whether they show what was asked for, and
+whether they are copies of training films; each beside its floors and beside what needs no drawing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from cyclicxr.checkpoint import read_json, write_atomically, write_json
-from cyclicxr.data.openi import findings_of
-from cyclicxr.evaluate.baselines import derangement
-from cyclicxr.evaluate.system import Case, Evaluated, Table, over_films
-from cyclicxr.metrics.clinical import MIN_FILMS, NORMAL, area_under_curve
-from cyclicxr.metrics.image import frechet_distance, reconstruction_error
-from cyclicxr.metrics.interval import Measure, measure, single
-from cyclicxr.patches.classifier import FilmClassifier
+from cyclicxr.checkpoint import save_tensors, write_json
+from cyclicxr.evaluate.drawn_films import draw_all
+from cyclicxr.evaluate.drawn_findings import finder_of
+from cyclicxr.evaluate.drawn_tables import BY_TEXT, CLASSIFIER, DRAWN, OTHERS, REAL, RECONSTRUCTED, Judged, means
+from cyclicxr.evaluate.film_set import Network, library_of, measure_films
+from cyclicxr.evaluate.system import Case, Evaluated, Table
+from cyclicxr.metrics.image import reconstruction_error
+from cyclicxr.metrics.interval import measure
 from cyclicxr.training.corpus import to_float
-from cyclicxr.types import InputError, Study
+from cyclicxr.types import InputError
 
-BATCH = 32  # films drawn at once; part of what the seed fixes
-DRAWN, SHUFFLED = "drawn from the true report", "drawn from another film's report"
-RECONSTRUCTED, OTHERS, REAL = "VQ-GAN reconstruction (floor)", "other real films (floor)", "the real film"
+_FILMS = 32  # reconstructed at once
+_TIE = 1e-6  # likeness of reports is known to float64; what is nearer than this is decided by the seed
+
+Films = Callable[[], UInt8[Tensor, "n s s"]]
 
 
-def score_drawn_films(model: Evaluated, case: Case, out: Path) -> dict[str, Table]:
-    """Tables "draw" (system -> FID, mean AUC of the findings, reconstruction error) and "draw by finding" (finding -> AUC of each).
+def score_drawn_films(
+    model: Evaluated,
+    case: Case,
+    out: Path,
+    others: Mapping[str, UInt8[Tensor, "_ _ _"]] = {},
+    backbones: Mapping[str, Network] = {},
+) -> dict[str, Table]:
+    """Tables "draw" (system -> FID, KID, finding AUC, likeness, NIQE, MS-SSIM, reconstruction error), "draw by finding" (finding -> AUC of
+    each), "draw, nearest training film" (system -> how near, and how often nearer than real films) and "draw, paired" (the model less
+    each system).
 
     The AUC is that of our classifier, which reads the film; the label is what the report's study shows. Real films give its ceiling, films
-    drawn from another study's report its floor: a system that draws the same healthy chest for every report scores there.
+    drawn from another study's report its floor: a system that draws the same healthy chest for every report scores there. It is no
+    independent reader: the VQ-GAN was trained with its features as the perceptual loss.
 
     Args:
         model: draws the films.
         case: what is evaluated.
-        out: films go to `drawn/` there as they are drawn; a second call goes on with the rest.
+        out: films go to `drawn/` there as they are drawn, and a second call goes on with the rest; `drawn_features.safetensors` ("real" and
+            "drawn", the classifier's) and `drawn_cases.json` (a record a film) when all is measured.
+        others: name of another system -> its films for the same studies in the same order.
+        backbones: name -> another network for FID.
 
     Raises:
-        InputError: `out` holds films of another model, split or seed.
+        InputError: `out` holds films of another model, split or seed; another system's films are of another number or size.
     """
-    films = case.cases.pixels
-    drawn = draw_all(model, case, out / "drawn")
-    redrawn = _reconstruct(model, films, case)
-    table: Table = {name: {} for name in (DRAWN, SHUFFLED, RECONSTRUCTED, OTHERS, REAL)}
-    errors = reconstruction_error(to_float(films), redrawn)
-    table[RECONSTRUCTED] |= {name: _mean(value.numpy(), case.seed) for name, value in errors.items()}
-    if model.classifier is None:
-        return {"draw": table}
-    classifier = model.classifier
-    vectors = {
-        REAL: over_films(classifier.features, films),
-        DRAWN: over_films(classifier.features, drawn),
-        RECONSTRUCTED: over_films(classifier.features, (redrawn * 255).round().byte().squeeze(1)),
-    }
-    for name in (DRAWN, RECONSTRUCTED):
-        table[name]["FID"] = single(frechet_distance(vectors[REAL], vectors[name]), len(films))
-    floor = _real_floor(classifier, vectors[REAL], case)
-    table[OTHERS] |= {"FID": floor} if floor else {}
-    vectors[SHUFFLED] = vectors[DRAWN][derangement(len(films), case.seed)]
-    by_finding = _by_finding(classifier, vectors, case.cases.studies, case.seed)
-    for name in (DRAWN, SHUFFLED, RECONSTRUCTED, REAL) if by_finding else ():
-        table[name]["finding AUC"] = by_finding["mean"][name]
-    return {"draw": table, "draw by finding": by_finding}
+    real, classifier = case.cases.pixels, model.classifier
+    for name, films in others.items():
+        if films.shape != real.shape:
+            raise InputError(f"films of '{name}' are {tuple(films.shape)}; give {tuple(real.shape)}: one a study, at the network's size")
+    networks = dict(backbones) | ({CLASSIFIER: classifier.features} if classifier else {})
+    told = partial(case.progress, "features of training films (classifier)")
+    library = library_of(case.train, classifier.features, told) if classifier and case.train else None
+    errors: dict[str, Float[np.ndarray, " n"]] = {}
+    makers: dict[str, Films] = {DRAWN: lambda: draw_all(model, case, out / "drawn")}
+    makers |= {name: partial(_given, films) for name, films in others.items()}
+    makers |= {RECONSTRUCTED: lambda: _reconstruct(model, case, errors), **copied_films(case), REAL: partial(_given, real)}
+    sets = {name: measure_films(make(), networks, library, case.seed) for name, make in makers.items()}  # one set of films at a time
+    judged = Judged(case, sets, finder_of(classifier, case.cases.studies) if classifier else None, library)
+    tables = {"draw": judged.drawn(), "draw by finding": judged.by_finding()}
+    tables["draw"][RECONSTRUCTED] |= measure(means(errors), len(real), case.seed)
+    tables |= {"draw, nearest training film": judged.copies(), "draw, paired": judged.against()}
+    if classifier:
+        save_tensors(out / "drawn_features.safetensors", {"real": judged.features()[REAL], "drawn": judged.features()[DRAWN]})
+    write_json(out / "drawn_cases.json", judged.cases())
+    return tables
 
 
-def draw_all(model: Evaluated, case: Case, folder: Path) -> UInt8[Tensor, "n s s"]:
-    """A film for each report of the split, in order; batches whose files are all there are read, not drawn again.
-
-    Raises:
-        InputError: the folder's films are of another model, split or seed.
-    """
-    header, marker = {"model": model.info, "split": case.split, "seed": case.seed}, folder / "drawn.json"
-    if not marker.exists():
-        write_json(marker, header)
-    elif read_json(marker) != header:
-        raise InputError(f"{folder}: holds films of another model, split or seed; choose another --out, or remove the folder")
-    studies = case.cases.studies
-    paths = [folder / f"{quote(study.id, safe='')}.png" for study in studies]
-    drawn = []
-    for start in range(0, len(studies), BATCH):
-        batch = slice(start, start + BATCH)
-        if not all(path.exists() for path in paths[batch]):
-            texts = [study.report for study in studies[batch]]
-            _save(model.draw_films(texts, seed=case.seed + start), paths[batch])
-        drawn += [torch.from_numpy(np.array(Image.open(path))) for path in paths[batch]]
-        case.progress("drawing films", len(drawn), len(studies))
-    return torch.stack(drawn)
+def _given(films: UInt8[Tensor, "n s s"]) -> UInt8[Tensor, "n s s"]:
+    return films
 
 
-def _save(films: UInt8[Tensor, "b s s"], paths: Sequence[Path]) -> None:
-    for film, path in zip(films.numpy(), paths, strict=True):
-        with write_atomically(path) as temporary:
-            Image.fromarray(film).save(temporary, format="PNG")
+def _reconstruct(model: Evaluated, case: Case, errors: dict[str, Float[np.ndarray, " n"]]) -> UInt8[Tensor, "n s s"]:
+    """The real films through the VQ-GAN, 8 bits; `errors` gets L1, PSNR and SSIM of each before rounding."""
+    real, redrawn = case.cases.pixels, torch.empty(case.cases.pixels.shape, dtype=torch.uint8)
+    found = []
+    for start in range(0, len(real), _FILMS):
+        films = to_float(real[start : start + _FILMS])
+        with torch.inference_mode():
+            decoded = model.vqgan.decode(model.vqgan.encode(films)).clamp(0, 1).float()
+        found.append(reconstruction_error(films, decoded))
+        redrawn[start : start + len(films)] = (decoded * 255).round().byte().squeeze(1)
+        case.progress("reconstructing films", start + len(films), len(real))
+    errors |= {name: torch.cat([of[name] for of in found]).double().numpy() for name in found[0]}
+    return redrawn
 
 
-def _reconstruct(model: Evaluated, films: UInt8[Tensor, "n s s"], case: Case) -> Float[Tensor, "n 1 s s"]:
-    told = partial(case.progress, "reconstructing films")
-    return over_films(lambda pixels: model.vqgan.decode(model.vqgan.encode(pixels)).clamp(0, 1), films, told)
-
-
-def _real_floor(classifier: FilmClassifier, real: Float[Tensor, "n d"], case: Case) -> Measure | None:
-    """FID between the split and as many training films; None where there are not as many."""
-    train, n = case.train, len(real)
-    if train is None or len(train) < n:
-        return None
-    rows = np.random.default_rng(case.seed).permutation(len(train))[:n]
-    return single(frechet_distance(real, over_films(classifier.features, train.pixels[rows])), n)
-
-
-def _by_finding(classifier: FilmClassifier, vectors: dict[str, Float[Tensor, "n d"]], studies: Sequence[Study], seed: int) -> Table:
-    """Finding (and "mean") -> system -> AUC, over the labelled studies; empty where no finding is on `MIN_FILMS` films."""
-    labels = [findings_of(study.mesh) for study in studies]
-    rows = [i for i, shown in enumerate(labels) if shown]
-    if not rows:
+def copied_films(case: Case) -> dict[str, Films]:
+    """Training films that stand for drawn ones: any (where there are as many), and for each report the one whose report is nearest."""
+    train, n = case.train, len(case.cases)
+    if train is None:
         return {}
-    shown = np.array([[finding in labels[i] for finding in classifier.findings] for i in rows])  # (n, f)
-    enough = (shown.sum(0) >= MIN_FILMS) & ((~shown).sum(0) >= MIN_FILMS)
-    kept = [j for j, finding in enumerate(classifier.findings) if enough[j] and finding != NORMAL]
-    if not kept:
-        return {}
-    with torch.inference_mode():
-        logits = {name: classifier.head(vector[rows]).numpy() for name, vector in vectors.items()}
-
-    def areas(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = {(name, j): area_under_curve(logit[:, j], shown[:, j], weights) for name, logit in logits.items() for j in kept}
-        means = {(name, -1): np.mean([found[name, j] for j in kept], axis=0) for name in logits}
-        return {f"{j}\t{name}": values for (name, j), values in (found | means).items()}
-
-    table: Table = {}
-    for key, number in measure(areas, len(rows), seed).items():
-        j, name = key.split("\t")
-        finding = "mean" if j == "-1" else f"{classifier.findings[int(j)]} ({int(shown[:, int(j)].sum())} films)"
-        table.setdefault(finding, {})[name] = number
-    return table
+    anyone = np.random.default_rng(case.seed).permutation(len(train))[:n]
+    rows = nearest_reports(train.reports, case.cases.reports, case.seed)
+    makers: dict[str, Films] = {BY_TEXT: lambda: train.pixels[rows]}
+    return makers | ({OTHERS: lambda: train.pixels[anyone]} if len(anyone) == n else {})
 
 
-def _mean(values: np.ndarray, seed: int) -> Measure:
-    return measure(lambda weights: {"mean": weights @ values / weights.sum(1)}, len(values), seed)["mean"]
+def nearest_reports(known: Sequence[str], asked: Sequence[str], seed: int) -> Int[np.ndarray, " n"]:
+    """For each asked report the known one of the highest cosine of tf-idf words; among equals the seed decides."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # here: importing it takes a second
+
+    counter = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True)
+    vectors = counter.fit_transform(known)
+    likeness = (counter.transform(asked) @ vectors.T).toarray()
+    chance = np.random.default_rng(seed).random(likeness.shape)
+    return np.asarray((likeness + _TIE * chance).argmax(1))
