@@ -1,5 +1,5 @@
-"""The model's tables on OpenI's test split: reports, drawings and retrieval, with baselines. Only numbers are kept; texts and films stay in
---out.
+"""The model's tables on OpenI's test split: every task, with baselines, intervals and what the model cannot do. Only numbers are kept;
+texts and films stay in --out.
 
 python benchmarks/evaluate_openi.py ../shared/data/openi/studies.csv --out out/evaluate --compare fixed=runs/fixed/model
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from machine import save_result
 
 import cyclicxr
+from cyclicxr.cycle import find_model
 from cyclicxr.evaluate import TASKS, evaluate
 from cyclicxr.match.adamatch import AdaMatch
 
@@ -34,6 +35,7 @@ def main() -> None:
         out=asked.out,
         split=asked.split,
         tasks=asked.tasks.split(","),
+        files=find_model(asked.model),
         compare={name: AdaMatch.load(Path(folder)) for name, folder in others.items()},
         progress=lambda what, done, total: print(
             f"\r{what}: {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True

@@ -14,6 +14,7 @@ from typing import Any
 
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.evaluate.tables import markdown_table
+from cyclicxr.evaluate.verdicts import shortcomings
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "BENCHMARKS.md"
@@ -32,7 +33,13 @@ TITLES = {
     "report by finding": "What the reports name, finding by finding (F1 against the film's labels)",
     "draw": "Report to CXR (Table 3)",
     "draw by finding": "What the drawn films show, finding by finding (AUC of the film classifier)",
-    "retrieval": "Retrieval (Table 4)",
+    "report, paired": "The model's reports less those of each other system",
+    "report by label": "CheXpert's labels of the reports, label by label (F1 against those of the true reports)",
+    "draw, paired": "The model's films less those of each other system",
+    "draw, nearest training film": "Are drawn films copies of training films?",
+    "retrieval": "Retrieval (Table 4), the whole split, identical reports one text",
+    "retrieval, exact pair": "Retrieval, each film's own report alone",
+    "retrieval, paired": "The matcher less each other system",
 }
 
 
@@ -75,6 +82,12 @@ def tables(metrics: dict[str, Any]) -> Iterator[str]:
     for task, rows in metrics.items():
         if task != "about" and rows:
             yield f"### {TITLES.get(task, task.capitalize())}\n\n{markdown_table(rows)}"
+
+
+@section("What the shipped model cannot do", "evaluate", "`python benchmarks/evaluate_openi.py STUDIES`")
+def cannot(found: dict[str, Any]) -> Iterator[str]:
+    """The sentences that follow from the evaluation's own numbers."""
+    yield "".join(f"- {line}\n" for line in shortcomings(found["metrics"])) or "Nothing that its numbers show.\n"
 
 
 def evaluation(results: Path) -> Iterator[str]:
@@ -295,6 +308,7 @@ def _met(holds: bool) -> str:
 
 
 SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
+    cannot,
     targets,
     evaluation,
     fixed_patches,

@@ -1,4 +1,5 @@
-"""Write the documentation that follows from something else: docs/map.md, docs/cli.md, and the marked blocks of the README.
+"""Write the documentation that follows from something else: docs/map.md, docs/cli.md, and the marked blocks of the README and of
+docs/evaluation.md.
 
 `python docs/generate.py` writes, `--check` only compares (and exits with 1 where a file is stale). A block of a Markdown file begins with
 `<!-- generated: NAME -->` and ends with `<!-- /generated -->`; `BLOCKS` holds the function of each name.
@@ -167,7 +168,13 @@ def _result(name: str) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"training": training_block, "results": results_block}
+def cannot_block() -> str:
+    """What the shipped model cannot do, in sentences that follow from its numbers."""
+    said = _result("evaluate").get("metrics", {}).get("about", {}).get("cannot")
+    return "".join(f"- {line}\n" for line in said) if said else "Not measured yet: `python benchmarks/evaluate_openi.py STUDIES`\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"training": training_block, "results": results_block, "cannot": cannot_block}
 
 
 def filled(text: str) -> str:
@@ -178,8 +185,9 @@ def filled(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Every generated file and what it ought to hold."""
     readme = ROOT / "README.md"
-    found = {ROOT / "docs" / "map.md": map_page(), readme: filled(readme.read_text(encoding="utf-8"))}
-    if (PACKAGE / "cli.py").exists():
+    written = [readme, ROOT / "docs" / "evaluation.md"]
+    found = {ROOT / "docs" / "map.md": map_page()} | {page: filled(page.read_text(encoding="utf-8")) for page in written}
+    if (PACKAGE / "cli").exists():
         found[ROOT / "docs" / "cli.md"] = cli_page()
     return found
 

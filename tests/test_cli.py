@@ -24,8 +24,15 @@ from cyclicxr.checkpoint import sha256_of
 from cyclicxr.config import Preset
 from cyclicxr.types import NOTICE, ImageRecord, InputError, Result, SyntheticRecord
 
-COMMANDS = ("demo", "report", "draw", "cycle", "explain", "train", "evaluate", "data check", "data openi", "data mimic")
+COMMANDS = ("demo", "report", "draw", "cycle", "explain", "train", "evaluate", "score", "paper", "data check", "data openi", "data mimic")
 SCHEMA = json.loads((Path(cyclicxr.__file__).parent / "result.schema.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Extras:
+    chexbert: Path | None
+    radgraph: Path | None
+    commands: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,8 @@ def test_help_is_quick_and_loads_no_torch() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [[], ["nonsense"], ["report"], ["explain", "film.png"], ["train", "s.csv"], ["train", "s.csv", "--out", "o", "--stage", "first"],
-     ["train", "s.csv", "--out", "o", "--set", "epochs"], ["evaluate", "s.csv", "--tasks", "report,cook"], ["report", "f.png", "--res"]],
+     ["train", "s.csv", "--out", "o", "--set", "epochs"], ["evaluate", "s.csv", "--tasks", "report,cook"],
+     ["score", "s.csv"], ["score", "s.csv", "--system", "r.csv"], ["paper", "table7", "s.csv"], ["report", "f.png", "--res"]],
     ids=" ".join,
 )  # fmt: skip
 def test_wrong_arguments_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -332,7 +340,9 @@ def test_a_setting_that_does_not_exist_is_named(
 
 def test_evaluate_hands_on_what_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked: dict[str, Any] = {}
-    stand_in(monkeypatch, "cyclicxr.evaluate", evaluate=lambda model, studies, **others: asked.update(others, studies=studies))
+    stand_in(
+        monkeypatch, "cyclicxr.evaluate", Extras=Extras, evaluate=lambda model, studies, **others: asked.update(others, studies=studies)
+    )
     out = tmp_path / "e"
     assert cli.main(["evaluate", "s.csv", "--out", str(out), "--tasks", "report, draw", "--compare", "fixed=runs/fixed"]) == 0
     assert (asked["studies"], asked["split"], asked["tasks"], asked["seed"], asked["out"]) == (
@@ -345,6 +355,32 @@ def test_evaluate_hands_on_what_it_is_asked(tmp_path: Path, monkeypatch: pytest.
     assert asked["compare"] == {"fixed": "a matcher"}
     asked["progress"]("reports", 1, 2)
     assert capsys.readouterr().out == f"{out / 'metrics.md'}\n"
+    assert asked["command"] == f"cyclicxr evaluate s.csv --out {out} --tasks 'report, draw' --compare fixed=runs/fixed"
+    assert (asked["cases"], asked["systems"], asked["backbones"], asked["boxes"]) == (None, {}, {}, None)
+    assert (asked["files"] / "config.json").is_file()
+
+
+def test_score_and_paper_hand_on_what_they_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    asked: dict[str, Any] = {}
+    stand_in(
+        monkeypatch,
+        "cyclicxr.evaluate",
+        Extras=Extras,
+        score=lambda studies, **others: asked.update(others, studies=studies),
+        reproduce=lambda item, model, studies, **others: asked.update(others, item=item) or [Path("table2.md"), Path("table2.tex")],
+    )
+    out = str(tmp_path / "e")
+    given = ["--system", "R2Gen=r.csv", "--system", "GPT-4V=a=b.csv", "--metric", "GREEN=green -x", "--cases", "50", "--seed", "3"]
+    assert cli.main(["score", "s.csv", "--out", out, *given, "--backbone", "Inception=i.safetensors"]) == 0
+    assert asked["systems"] == {"R2Gen": Path("r.csv"), "GPT-4V": Path("a=b.csv")}
+    assert (asked["extras"].commands, asked["cases"], asked["seed"]) == ({"GREEN": "green -x"}, 50, 3)
+    assert asked["backbones"] == {"Inception": Path("i.safetensors")}
+    capsys.readouterr()
+    assert cli.main(["paper", "table2", "s.csv", "--out", out, *given, "--boxes", "b.csv"]) == 0
+    assert (asked["item"], asked["boxes"]) == ("table2", Path("b.csv"))
+    assert capsys.readouterr().out == "table2.md\ntable2.tex\n"
+    assert cli.main(["score", "s.csv", "--out", out, "--system", "a=1.csv", "--system", "a=2.csv"]) == 2
+    assert "--system a=...: given twice" in capsys.readouterr().err
 
 
 def test_data_check_lists_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -381,10 +417,12 @@ def test_data_openi_and_mimic_hand_on_their_folders_and_tell_the_tally(monkeypat
 
 
 def test_the_lists_of_the_help_are_those_of_the_program() -> None:
-    from cyclicxr.evaluate import TASKS
+    from cyclicxr.cli import evaluate as cli_evaluate
+    from cyclicxr.evaluate import ITEMS, TASKS
     from cyclicxr.training.pipeline import STAGES
 
-    assert cli.TASKS == TASKS
+    assert cli_evaluate.TASKS == TASKS
+    assert tuple(ITEMS) == cli_evaluate.ITEMS
     assert tuple(STAGES) == cli.STAGES
 
 

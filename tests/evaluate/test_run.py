@@ -1,29 +1,16 @@
 """One evaluation from table to files, with a model that reads its films and one that does not; killed half way, and begun again."""
 
-import csv
+import hashlib
 import json
-from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-from torch import nn
 
-from cyclicxr.config import OPENI_SMALL, override
 from cyclicxr.evaluate import evaluate
 from cyclicxr.evaluate.reports import BATCH
-from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics import ptb
-from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.types import InputError
 
-SIZE, TRAIN, TEST = 64, 12, 40
-KINDS = {  # MeSH, brightness, report
-    "Cardiomegaly/mild": (200, "The heart is enlarged. Lungs are clear"),
-    "normal": (60, "The heart is normal in size. The lungs are clear. No effusion"),
-}
+TASKS = ("report", "draw", "retrieval", "cycle")  # the toy's patches have no place to ground
 
 
 @pytest.fixture(autouse=True)
@@ -31,91 +18,20 @@ def no_java(monkeypatch):
     monkeypatch.setattr(ptb, "java", lambda: None)
 
 
-def write_table(folder: Path, splits: dict[str, int], labelled: bool = True) -> Path:
-    rows, rng = [], np.random.default_rng(0)
-    for split, count in splits.items():
-        for i in range(count):
-            mesh, (brightness, report) = list(KINDS.items())[i % 2]
-            name = f"{split}{i}"
-            film = np.full((SIZE, SIZE), brightness) + rng.integers(-20, 20, size=(SIZE, SIZE))
-            film[i % 8 * 8 : i % 8 * 8 + 8, i // 8 * 8 : i // 8 * 8 + 8] = 255
-            Image.fromarray(film.astype(np.uint8)).save(folder / f"{name}.png")
-            report = f"{report}. Film of {name}."
-            rows.append([name, name, f"{name}.png", report, split, mesh if labelled else ""])
-    with (folder / "studies.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["id", "patient", "image", "report", "split", "mesh"], *rows])
-    return folder / "studies.csv"
-
-
-class Matcher(AdaMatch):
-    """Knows which film a report is of: both get the same random vector, from the brightest place of the film and the number in the text."""
-
-    def __init__(self):
-        nn.Module.__init__(self)
-        self.vectors = nn.functional.normalize(torch.randn(64, 16, generator=torch.Generator().manual_seed(0)), dim=1)
-
-    def encode_films(self, pixels):
-        places = nn.functional.avg_pool2d(pixels, 8).flatten(1).argmax(1)
-        return SimpleNamespace(features=self.vectors[places][:, None].expand(-1, 3, -1))
-
-    def encode_texts(self, texts):
-        numbers = torch.tensor([int("".join(letter for letter in text if letter.isdigit())) for text in texts])
-        mask = torch.tensor([[False, True, True, False]]).expand(len(texts), -1)
-        return SimpleNamespace(features=self.vectors[numbers % 8 * 8 + numbers // 8][:, None].expand(-1, 4, -1), mask=mask)
-
-
-class Coder(nn.Module):
-    """Rounds the pixels."""
-
-    def encode(self, pixels):
-        return pixels
-
-    def decode(self, ids):
-        return (ids * 32).round() / 32
-
-
-class Model:
-    """Writes by the brightness of the film and draws by the words of the report; dies after a number of batches."""
-
-    def __init__(self, name="toy", lives=10**6, classifier=True):
-        torch.manual_seed(0)
-        self.info = {"name": name, "revision": "0"}
-        self.preset = override(OPENI_SMALL, {"encoder.size": SIZE})
-        self.classifier = (
-            FilmClassifier(self.preset.encoder, ["normal", "cardiomegaly"]).eval().requires_grad_(False) if classifier else None
-        )
-        self.matcher, self.vqgan, self.lives, self.asked = Matcher(), Coder(), lives, 0
-
-    def write_reports(self, pixels):
-        self.live(len(pixels))
-        return [next(report for level, report in KINDS.values() if abs(film.float().mean() - level) < 50) for film in pixels]
-
-    def draw_films(self, texts, seed):
-        self.live(len(texts))
-        noise = torch.randint(-20, 20, (len(texts), SIZE, SIZE), generator=torch.Generator().manual_seed(seed))
-        return (torch.tensor([200 if "enlarged" in text else 60 for text in texts])[:, None, None] + noise).byte()
-
-    def live(self, asked):
-        if not self.lives:
-            raise KeyboardInterrupt
-        self.lives -= 1
-        self.asked += asked
-
-
 def values(rows, metric):
     return {row: found[metric]["value"] for row, found in rows.items() if metric in found}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, toys):
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ptb, "java", lambda: None)
-        table = write_table(folder, {"train": TRAIN + TEST, "test": TEST})
-        return table, folder / "out", evaluate(Model(), table, out=folder / "out", compare={"itself": Matcher()})
+        table = toys.write_table(folder, {"train": toys.TRAIN + toys.TEST, "test": toys.TEST})
+        return table, folder / "out", evaluate(toys.Model(), table, out=folder / "out", tasks=TASKS, compare={"itself": toys.Matcher()})
 
 
-def test_a_model_that_reads_its_films_beats_the_same_reports_shuffled(whole):
+def test_a_model_that_reads_its_films_beats_the_same_reports_shuffled(whole, toys):
     _, _, metrics = whole
     named = values(metrics["report"], "right finding named on abnormal")
     assert named["this model"] == 1
@@ -127,16 +43,16 @@ def test_a_model_that_reads_its_films_beats_the_same_reports_shuffled(whole):
     assert len(bleu) == 6
     assert metrics["report by finding"]["cardiomegaly (20 films)"]["this model"]["value"] == 1
     assert metrics["report, without marks"]["this model"]["BLEU-4"]["value"] == pytest.approx(bleu["this model"])  # there are no marks here
-    assert metrics["report"]["this model"]["distinct outputs"]["value"] == 2 / TEST
+    assert metrics["report"]["this model"]["distinct outputs"]["value"] == 2 / toys.TEST
 
 
-def test_retrieval_is_scored_both_ways_beside_chance_and_beside_another_matcher(whole):
+def test_retrieval_is_scored_both_ways_beside_chance_and_beside_another_matcher(whole, toys):
     _, _, metrics = whole
     for direction in ("CXR-to-report", "report-to-CXR"):
         found = metrics["retrieval"][direction]
-        assert found["R@1"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": TEST}
-        assert found["chance@1"]["value"] == pytest.approx(1 / TEST)
-        assert found["pool"]["value"] == TEST
+        assert found["R@1"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": toys.TEST}
+        assert found["chance@1"]["value"] == pytest.approx(1 / toys.TEST)
+        assert found["pool"]["value"] == toys.TEST
     assert metrics["retrieval, itself"] == metrics["retrieval"]
 
 
@@ -151,53 +67,108 @@ def test_drawn_films_stand_between_their_floors(whole):
     assert 0.2 < seen["drawn from another film's report"] < 0.8
 
 
-def test_the_files_hold_what_was_returned(whole):
-    _, out, metrics = whole
+def test_the_files_hold_what_was_returned(whole, toys):
+    table, out, metrics = whole
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert "films shuffled" in (out / "metrics.md").read_text()
-    assert "<table>" in (out / "metrics.html").read_text()
-    assert metrics["about"]["n"] == TEST
-    assert len(list((out / "drawn").glob("*.png"))) == TEST
+    assert r"\toprule" in (out / "metrics.tex").read_text()
+    page = (out / "metrics.html").read_text()
+    assert "<table>" in page
+    assert page.index("What it cannot do") < page.index("<table>")
+    assert "as printed, other protocol" in page
+    about = metrics["about"]
+    assert about["n"] == toys.TEST
+    assert about["studies"] == {"name": "studies.csv", "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
+    assert about["resamples"] == 1000
+    assert {"cyclicxr", "torch", "pycocoevalcap", "python"} <= set(about["versions"])
+    assert len(list((out / "drawn").glob("*.png"))) == toys.TEST
     assert not list(out.rglob("*.part"))
 
 
-def test_interrupted_it_goes_on_and_ends_the_same(whole, tmp_path):
+def test_interrupted_it_goes_on_and_ends_the_same(whole, tmp_path, toys):
     table, _, metrics = whole
-    first = Model(lives=1)
+    first = toys.Model(lives=1)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(first, table, out=tmp_path, tasks=["report", "draw"])
+        evaluate(first, table, out=tmp_path, tasks=["report", "draw", "cycle"])
     with (tmp_path / "reports.jsonl").open("a") as file:
         file.write('{"id": "test39", "hypoth')  # killed in the middle of a line
-    second = Model(lives=2)
+    second = toys.Model(lives=4)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(second, table, out=tmp_path, tasks=["report", "draw"])
-    third = Model()
-    found = evaluate(third, table, out=tmp_path, tasks=["report", "draw"])
-    assert [found[task] for task in ("report", "draw")] == [metrics[task] for task in ("report", "draw")]
+        evaluate(second, table, out=tmp_path, tasks=["report", "draw", "cycle"])
+    third = toys.Model()
+    found = evaluate(third, table, out=tmp_path, tasks=["report", "draw", "cycle"])
+    assert {name: table for name, table in found.items() if name != "about"} == {name: metrics[name] for name in found if name != "about"}
     assert first.asked == BATCH
-    assert first.asked + second.asked + third.asked == 2 * TEST
+    assert first.asked + second.asked + third.asked == 4 * toys.TEST
 
 
-def test_the_reports_of_another_model_are_not_taken_for_its_own(whole):
+def test_the_reports_of_another_model_are_not_taken_for_its_own(whole, toys):
     table, out, _ = whole
     for task in ("report", "draw"):
         with pytest.raises(InputError, match="another model"):
-            evaluate(Model(name="other"), table, out=out, tasks=[task])
+            evaluate(toys.Model(name="other"), table, out=out, tasks=[task])
 
 
-def test_without_training_split_labels_or_classifier_there_are_fewer_rows(tmp_path):
-    table = write_table(tmp_path, {"test": 10}, labelled=False)
-    metrics = evaluate(Model(classifier=False), table, out=tmp_path / "out")
+def test_without_training_split_labels_or_classifier_there_are_fewer_rows(tmp_path, toys):
+    table = toys.write_table(tmp_path, {"test": 10}, labelled=False)
+    metrics = evaluate(toys.Model(classifier=False), table, out=tmp_path / "out", tasks=TASKS)
     assert list(metrics["report"]) == ["this model", "this model, films shuffled"]
     assert "finding macro F1" not in metrics["report"]["this model"]
     assert list(metrics["draw"]) == ["VQ-GAN reconstruction (floor)"]
-    assert list(evaluate(Model(), table, out=tmp_path / "other", tasks=["draw"])["draw"]["drawn from the true report"]) == ["FID"]
+    drawn = evaluate(toys.Model(), table, out=tmp_path / "other", tasks=["draw"])["draw"]["drawn from the true report"]
+    assert "FID" in drawn and "finding AUC" not in drawn
 
 
-def test_wrong_tasks_and_splits_are_refused(whole, tmp_path):
+def test_wrong_tasks_and_splits_are_refused(whole, tmp_path, toys):
     table, _, _ = whole
     with pytest.raises(InputError, match="'sing'"):
-        evaluate(Model(), table, out=tmp_path, tasks=["report", "sing"])
+        evaluate(toys.Model(), table, out=tmp_path, tasks=["report", "sing"])
     with pytest.raises(InputError, match="val"):
-        evaluate(Model(), table, out=tmp_path, split="val")
+        evaluate(toys.Model(), table, out=tmp_path, split="val")
+    with pytest.raises(InputError, match=f"41 cases: split 'test' has {toys.TEST}"):
+        evaluate(toys.Model(), table, out=tmp_path, cases=41)
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_finished_task_is_not_run_again_unless_what_it_saw_changed(whole, tmp_path, toys):
+    table, _, _ = whole
+    model = toys.Model()
+    first = evaluate(model, table, out=tmp_path, tasks=["retrieval"], compare={"itself": toys.Matcher()})
+    again = evaluate(model, table, out=tmp_path, tasks=["retrieval"], compare={"itself": toys.Matcher()})
+    assert again["about"]["seconds"] == first["about"]["seconds"]
+    kept = json.loads((tmp_path / "tasks" / "retrieval.json").read_text())
+    kept["tables"]["retrieval"]["CXR-to-report"]["R@1"]["value"] = 0.125  # as if it had been measured so
+    (tmp_path / "tasks" / "retrieval.json").write_text(json.dumps(kept))
+    assert (
+        evaluate(model, table, out=tmp_path, tasks=["retrieval"], compare={"itself": toys.Matcher()})["retrieval"]["CXR-to-report"]["R@1"][
+            "value"
+        ]
+        == 0.125
+    )
+    other = evaluate(model, table, out=tmp_path, tasks=["retrieval"])
+    assert other["retrieval"]["CXR-to-report"]["R@1"]["value"] == 1
+    assert "retrieval, itself" not in other
+
+
+def test_a_sample_is_drawn_by_the_seed_and_kept_apart(whole, tmp_path, toys):
+    table, _, _ = whole
+    metrics = evaluate(toys.Model(), table, out=tmp_path, tasks=["report"], cases=8)
+    assert metrics["about"]["n"] == 8
+    ids = [json.loads(line).get("id") for line in (tmp_path / "reports.jsonl").read_text().splitlines()[1:]]
+    assert len(set(ids)) == 8
+    assert ids != [f"test{i}" for i in range(8)]
+    with pytest.raises(InputError, match="another cases"):
+        evaluate(toys.Model(), table, out=tmp_path, tasks=["report"])
+
+
+def test_other_systems_stand_in_the_same_tables(whole, tmp_path, toys):
+    table, _, _ = whole
+    rows = "".join(f"test{i},The heart is enlarged.\n" if i else "test0,\n" for i in range(toys.TEST))
+    (tmp_path / "theirs.csv").write_text(f"id,report\n{rows}")
+    metrics = evaluate(toys.Model(), table, out=tmp_path / "out", tasks=["report"], systems={"R2Gen": tmp_path / "theirs.csv"})
+    theirs = metrics["report"]["R2Gen"]
+    assert theirs["empty outputs"]["value"] == 1
+    assert theirs["BLEU-1"]["n"] == toys.TEST  # the empty one is scored, not dropped
+    assert metrics["about"]["systems"]["R2Gen"] == hashlib.sha256((tmp_path / "theirs.csv").read_bytes()).hexdigest()
+    with pytest.raises(InputError, match="this model"):
+        evaluate(toys.Model(), table, out=tmp_path / "other", tasks=["report"], systems={"this model": tmp_path / "theirs.csv"})

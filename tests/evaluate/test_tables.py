@@ -14,7 +14,7 @@ def test_markdown():
     assert lines[0] == "|  | BLEU-4 | FID | median rank |"
     assert lines[2] == "| <ours> | 0.123 [0.100, 0.150] | 12.3 | – |"
     assert lines[3] == "| other | – | – | 7 [5, 9] |"
-    page = markdown_page(METRICS, ("It does not look.",))
+    page = markdown_page(METRICS | {"about": METRICS["about"] | {"cannot": ["It does not look."]}})
     assert "# toy on 4 films of 'test'" in page
     assert "- It does not look." in page
     assert page.index("It does not look.") < page.index("how & why")

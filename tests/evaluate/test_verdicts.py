@@ -4,6 +4,7 @@ import pytest
 
 from cyclicxr.evaluate.verdicts import (
     CONSTANT,
+    CYCLE,
     DRAWN,
     DRAWN_SHUFFLED,
     NAMED,
@@ -61,6 +62,32 @@ def test_the_sentences_by_hand():
 def test_retrieval_is_above_chance_where_its_interval_is(low, holds):
     metrics = {"retrieval": {"CXR-to-report": METRICS["retrieval"]["CXR-to-report"] | {"R@10": number(0.1, low, 0.2)}}}
     assert verdicts(metrics)[0].holds is holds
+
+
+def test_copies_and_places():
+    grounding = {OURS: {"pointing game": number(0.2)}, "a box at random": {"pointing game": number(0.1)}}
+    paired = {f"{OURS} against a box at random": {"pointing game": number(0.1, -0.05, 0.2, p=0.3)}}
+    near = {DRAWN: {"feature distance below 5 % of real films": number(0.3, 0.2, 0.4)}}
+    assert shortcomings({"grounding": grounding, "grounding, paired": paired, "draw, nearest training film": near}) == (
+        "30% of drawn films are nearer to a training film than 95% of real films are (more than the 5% of real ones).",
+        "The best patch of a phrase lies in its box no more often than: a box at random (0.200 against 0.100, difference 0.100 "
+        "[-0.050, 0.200] p = 0.300).",
+    )
+
+
+@pytest.mark.parametrize(("low", "holds"), [(0.51, True), (0.49, False)])
+def test_a_check_is_above_chance_where_its_interval_is(low, holds):
+    rows = {CYCLE: {"all kinds": number(0.55, low, 0.6)}, "fewer words (blind)": {"all kinds": number(0.7)}, "other": {}}
+    first, second = verdicts({"consistency": rows})
+    assert first.holds is holds
+    assert second.text == "It tells them no better than what never sees a film: fewer words (blind) (AUC 0.700)."
+
+
+def test_a_cycle_is_compared_with_shuffled_pairs():
+    found = {"film drawn, against others": {"feature cosine": number(0.2, 0.1, 0.3, p=0.01), "FID": number(1.0, 0.5, 2.0)}}
+    assert strengths({"cycle, paired": found}) == (
+        "Film drawn, against others: nearer to its original by feature cosine (0.200 [0.100, 0.300] p = 0.010).",
+    )
 
 
 def test_nothing_is_said_of_what_was_not_measured():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cyclicxr
 from cyclicxr.cli.console import STUDIES, Arguments, add_command, add_json, complain, counter, folder, say, text_of
 from cyclicxr.cli.data import add_data
+from cyclicxr.cli.evaluate import add_evaluate
 from cyclicxr.config import PRESETS, override, preset
 from cyclicxr.types import NOTICE, InputError
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from cyclicxr.explain.batch import Failure, Job
 
 STAGES = ("classifier", "match", "vqgan", "codebooks", "llm")
-TASKS = ("report", "draw", "retrieval")
 SAMPLE = Path(cyclicxr.__file__).parent / "assets" / "sample.png"
 
 
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        arguments = _parser().parse_args(words, argparse.Namespace(words=words))
         logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, format="cyclicxr: %(levelname)s: %(message)s")
         code: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -102,20 +103,6 @@ def _train(arguments: Arguments) -> int:
     logging.getLogger("cyclicxr").setLevel(logging.DEBUG if arguments.verbose else logging.INFO)
     chosen = override(preset(arguments.preset), dict(arguments.set))
     train(arguments.studies, chosen, folder(arguments.out), arguments.stage, arguments.resume)
-    return 0
-
-
-def _evaluate(arguments: Arguments) -> int:
-    from cyclicxr.evaluate import evaluate
-
-    model = cyclicxr.load(arguments.model)
-    compare = {name: cyclicxr.load(path).matcher for name, path in arguments.compare}
-    with counter() as progress:
-        evaluate(
-            model, arguments.studies, out=folder(arguments.out), split=arguments.split, tasks=arguments.tasks, seed=arguments.seed,
-            compare=compare, progress=progress,
-        )  # fmt: skip
-    say(arguments, {"metrics": str(arguments.out / "metrics.json")}, str(arguments.out / "metrics.md"))
     return 0
 
 
@@ -182,21 +169,6 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _named_model(text: str) -> tuple[str, str]:
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=MODEL, such as fixed=runs/fixed/model")
-    return name, path
-
-
-def _tasks(text: str) -> tuple[str, ...]:
-    tasks = tuple(task.strip() for task in text.split(","))
-    unknown = [task for task in tasks if task not in TASKS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"task '{unknown[0]}' is unknown; there are {', '.join(TASKS)}")
-    return tasks
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cyclicxr", description="Chest X-ray to report and back, with the evidence shown.", epilog=NOTICE, allow_abbrev=False
@@ -209,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cycle(commands)
     _add_explain(commands)
     _add_train(commands)
-    _add_evaluate(commands)
+    add_evaluate(commands)
     add_data(commands)
     return parser
 
@@ -303,25 +275,3 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--stage", choices=STAGES, help="this stage alone (default: all, in this order)")
     train.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     train.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="change one number of the preset")
-
-
-def _add_evaluate(commands: Any) -> None:
-    evaluate = add_command(
-        commands, "evaluate", _evaluate, "the paper's tables with their baselines, as metrics.json, Markdown and HTML",
-        "cyclicxr evaluate studies.csv --split test --out evaluation --tasks report,draw,retrieval",
-    )  # fmt: skip
-    evaluate.add_argument("studies", type=Path, metavar="STUDIES", help=STUDIES)
-    evaluate.add_argument("--split", default="test", help="which studies are scored (default: test)")
-    evaluate.add_argument("--tasks", type=_tasks, default=TASKS, help=f"of {','.join(TASKS)} (default: all)")
-    evaluate.add_argument(
-        "--compare",
-        type=_named_model,
-        action="append",
-        default=[],
-        metavar="NAME=MODEL",
-        help="another model's matcher, in its own retrieval table",
-    )
-    _add_out(evaluate, "evaluation")
-    evaluate.add_argument("--seed", type=int, default=0, help="of drawing, baselines and intervals (default: 0)")
-    add_json(evaluate)
-    _add_model(evaluate)

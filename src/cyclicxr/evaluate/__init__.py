@@ -1,5 +1,8 @@
-"""The paper's tables with their baselines: one call, `evaluate`, runs a model over a split and writes numbers, Markdown and HTML."""
+"""The paper's tables: `evaluate` runs a model, `score` takes other systems' outputs, `reproduce` makes one table or figure of the paper."""
 
+from cyclicxr.evaluate.items import ITEMS, reproduce
+from cyclicxr.evaluate.report_tables import Extras
 from cyclicxr.evaluate.run import TASKS, evaluate
+from cyclicxr.evaluate.score import score
 
-__all__ = ["TASKS", "evaluate"]
+__all__ = ["ITEMS", "TASKS", "Extras", "evaluate", "reproduce", "score"]

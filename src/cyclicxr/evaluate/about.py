@@ -14,6 +14,7 @@ from cyclicxr.checkpoint import provenance, sha256_of
 from cyclicxr.data.tables import read_table
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.interval import RESAMPLES
+from cyclicxr.types import InputError
 
 _LIBRARIES = ("cyclicxr", "matplotlib", "negspacy", "nltk", "pycocoevalcap", "scikit-learn", "scipy", "torchmetrics")
 _SUFFIXES = (".safetensors", ".json", ".txt")  # of a model's files
@@ -50,6 +51,21 @@ def studies_digest(studies: Path) -> str:
     if studies.is_dir():
         return hashlib.sha256(json.dumps(list(read_table(studies)[1])).encode()).hexdigest()
     return sha256_of(studies)
+
+
+def path_digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and hashes of a folder's files.
+
+    Raises:
+        InputError: there is nothing.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.is_file():
+        return sha256_of(path)
+    files = sorted(found for found in path.rglob("*") if found.is_file())
+    named = [f"{found.relative_to(path).as_posix()} {sha256_of(found)}" for found in files]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
 def matcher_digest(matcher: AdaMatch) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class External:
         name: as the tables call it.
         reports: one a film, "" where the system wrote nothing; None where it writes none.
         films: uint8 (n, size, size), bone bright; None where it draws none.
-        sha256: of its table.
+        sha256: of its table, followed by that of its films' pixels where it draws.
     """
 
     name: str
@@ -67,7 +68,8 @@ def read_external(
         raise InputError(f"{table}: no row for id {_some(missing)}; give a row for every film (an empty report counts as empty)")
     reports = [rows[study][1]["report"] for study in asked] if "report" in columns else None
     films = _films(table, [(study, *rows[study]) for study in asked], size, fit, progress) if "image" in columns else None
-    return External(name, reports, films, sha256_of(table))
+    digest = hashlib.sha256(films.numpy().tobytes()).hexdigest() if films is not None else ""
+    return External(name, reports, films, sha256_of(table) + digest)
 
 
 def _by_id(table: Path, numbered: Iterator[tuple[int, Row]], split: Collection[str]) -> dict[str, tuple[int, Row]]:

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from sklearn.manifold import TSNE
 
 OURS_COLOUR, OTHER_COLOURS, GREY = "#0b6e99", ("#c2571a", "#5b7f2b", "#7a4fa3", "#b03060"), "#8792a2"
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "cyclicxr",  # the same plot has the same bytes
     "svg.fonttype": "path",
     "font.size": 9,
@@ -41,6 +42,7 @@ class Plot:
     numbers: Any
 
 
+@mpl.rc_context(_STYLE)
 def retrieval_curves(ranks: Mapping[str, Mapping[str, Sequence[int]]], pools: Mapping[str, int]) -> Plot:
     """R@K against K for each matcher, a panel a direction, beside K over the pool.
 
@@ -48,7 +50,7 @@ def retrieval_curves(ranks: Mapping[str, Mapping[str, Sequence[int]]], pools: Ma
         ranks: matcher -> direction -> rank of each query, from 1.
         pools: direction -> how many candidates there are.
     """
-    figure, panels = _panels(len(pools), 3.6)
+    figure, panels = _panels(len(pools), 3.8)
     numbers: dict[str, Any] = {}
     for panel, (direction, pool) in zip(panels, pools.items(), strict=True):
         ks = np.unique(np.geomspace(1, pool, 60).round().astype(int))
@@ -60,10 +62,14 @@ def retrieval_curves(ranks: Mapping[str, Mapping[str, Sequence[int]]], pools: Ma
                 panel.plot(ks, shares, color=colour, label=matcher)
                 numbers[direction][matcher] = shares.round(5).tolist()
         panel.set(xscale="log", xlabel="K", ylabel="R@K", title=direction, ylim=(0, 1))
-    panels[0].legend(loc="upper left")
+        panel.set_xticks([k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k <= pool])
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return saved("retrieval", "How often the right one is among the K best; dashed: a matcher that knows nothing.", figure, numbers)
 
 
+@mpl.rc_context(_STYLE)
 def calibration(scores: Sequence[float], true: Sequence[bool]) -> Plot:
     """Share of true sentences by their consistency, in ten bins of equally many, with 95 % Wilson intervals.
 
@@ -88,6 +94,7 @@ def calibration(scores: Sequence[float], true: Sequence[bool]) -> Plot:
     return saved("calibration", "Are consistent sentences true more often? Ten groups of equally many, 95 % intervals.", figure, rows)
 
 
+@mpl.rc_context(_STYLE)
 def tsne(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "n d"], seed: int) -> Plot:
     """Real and drawn films by t-SNE of their features; at most `MOST_POINTS` of either, sampled by the seed.
 
@@ -102,11 +109,12 @@ def tsne(real: Float[np.ndarray, "n d"], drawn: Float[np.ndarray, "n d"], seed: 
     for (name, at), colour, mark in zip(found.items(), (GREY, OURS_COLOUR), ("o", "x"), strict=True):
         panel.scatter(at[:, 0], at[:, 1], s=14, color=colour, marker=mark, linewidth=0.9, label=f"{name} films")
     panel.set(xticks=[], yticks=[])
-    panel.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=2)
     numbers = {name: np.round(at, 3).tolist() for name, at in found.items()} | {"perplexity": perplexity, "seed": seed}
     return saved("tsne", "t-SNE of the film classifier's features: films that overlap are alike to it.", figure, numbers)
 
 
+@mpl.rc_context(_STYLE)
 def finding_bars(name: str, caption: str, table: Mapping[str, Mapping[str, Mapping[str, Any]]], systems: Sequence[str], axis: str) -> Plot:
     """A group of bars a finding, a bar a system, with intervals where there are.
 
@@ -119,8 +127,7 @@ def finding_bars(name: str, caption: str, table: Mapping[str, Mapping[str, Mappi
     """
     findings = list(table)
     figure = Figure(figsize=(7.2, 0.6 + 0.16 * len(findings) * (len(systems) + 1)), layout="constrained")
-    with mpl.rc_context(_STYLE):
-        panel = figure.subplots()
+    panel = figure.subplots()
     height = 0.8 / len(systems)
     for place, (system, colour) in enumerate(zip(systems, _colours(len(systems)), strict=True)):
         rows = [(at, table[finding][system]) for at, finding in enumerate(findings) if system in table[finding]]
@@ -139,9 +146,7 @@ def finding_bars(name: str, caption: str, table: Mapping[str, Mapping[str, Mappi
 
 def _panels(count: int, side: float) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(side * max(count, 1) + 0.4, side), layout="constrained")
-    with mpl.rc_context(_STYLE):
-        panels = figure.subplots(1, count, squeeze=False)[0]
-    return figure, list(panels)
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
 def _colours(count: int) -> list[str]:

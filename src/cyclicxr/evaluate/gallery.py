@@ -20,7 +20,7 @@ from cyclicxr.types import PixelBox, Result
 
 EACH = 3  # cases of each kind
 KINDS = ("best", "median", "worst")
-REPORT_SCORE, DRAWN_SCORE = "ROUGE-L", "feature distance"
+REPORT_SCORE, DRAWN_SCORE = "ROUGE-L", "likeness to the real film"
 _SIDE = 384  # pixels along the longer side of a film on the page
 _KEYWORDS = 6  # keywords whose patches are shown
 
@@ -83,16 +83,15 @@ class Shown:
     evidence: Result | None = None
 
 
-def ranked(cases: Sequence[Mapping[str, Any]], score: str, *, higher: bool = True, each: int = EACH) -> list[Ranked]:
+def ranked(cases: Sequence[Mapping[str, Any]], score: str, *, each: int = EACH) -> list[Ranked]:
     """The first, the middle and the last cases by a score, ties by id; a case is in one kind alone.
 
     Args:
         cases: with "id" and the score.
-        score: which of their numbers.
-        higher: whether more is better.
+        score: which of their numbers; more is better.
         each: cases of each kind; fewer where there are not enough.
     """
-    order = sorted(cases, key=lambda case: (-case[score] if higher else case[score], case["id"]))
+    order = sorted(cases, key=lambda case: (-case[score], case["id"]))
     each = min(each, -(-len(order) // 3))
     middle = (len(order) - each) // 2
     places = {"best": range(each), "median": range(middle, middle + each), "worst": range(max(len(order) - each, 0), len(order))}
@@ -124,12 +123,13 @@ def shown_reports(out: Path, case: Case, model: object, each: int = EACH) -> lis
 
 
 def shown_drawings(out: Path, case: Case, each: int = EACH) -> list[Shown]:
-    """Drawn films by rank of their distance from the real one in the film classifier's features; none without the task."""
+    """Drawn films by rank of their likeness to the real one in the film classifier's features; none without the task."""
     scores = out / "drawn_cases.json"
     studies = {study.id: place for place, study in enumerate(case.cases.studies)}
-    cases = [found for found in read_json(scores) if found["id"] in studies] if scores.exists() else []
+    cases = read_json(scores) if scores.exists() else []
+    cases = [found for found in cases if found["id"] in studies and found.get(DRAWN_SCORE) is not None]
     shown = []
-    for kind, rank, found in ranked(cases, DRAWN_SCORE, higher=False, each=each):
+    for kind, rank, found in ranked(cases, DRAWN_SCORE, each=each):
         path = drawn_path(out, found["id"])
         if path.exists():
             film = film_uri(case.cases.pixels[studies[found["id"]]].numpy())
@@ -177,7 +177,7 @@ def _facts(case: Mapping[str, Any]) -> dict[str, str]:
     """What is known of a case but its id and score: numbers, names and lists of names, as text."""
     facts = {}
     for name, value in case.items():
-        if name in {"id", REPORT_SCORE} or value in (None, [], {}, ""):
+        if name in {"id", "film", REPORT_SCORE} or value is None or value in ([], {}, ""):
             continue
         if isinstance(value, (list, tuple)):
             facts[name] = ", ".join(str(part) for part in value)

@@ -19,15 +19,14 @@ from cyclicxr.evaluate.paper import TABLE_OF, printed_lines
 from cyclicxr.evaluate.plots import plots_of
 from cyclicxr.evaluate.system import Case
 from cyclicxr.evaluate.tables import Grid, grid_of, html_grid, markdown_page, tables, title
-from cyclicxr.evaluate.verdicts import shortcomings, strengths
 from cyclicxr.types import NOTICE
 
 _HERE = Path(__file__).parent
 _RULES = {
     "reports": f"Ranked by {REPORT_SCORE} against the true report, ties by id: the first {EACH}, the middle {EACH}, the last {EACH}. "
     "Keywords are those that the matcher finds on the film; the boxes are their patches.",
-    "drawings": f"Ranked by the {DRAWN_SCORE} between the drawn and the real film (features of the film classifier), ties by id: nearest "
-    f"{EACH}, middle {EACH}, farthest {EACH}.",
+    "drawings": f"Ranked by the {DRAWN_SCORE} (cosine of the film classifier's features), ties by id: the first {EACH}, the middle "
+    f"{EACH}, the last {EACH}.",
 }
 
 
@@ -40,10 +39,9 @@ def write_pages(metrics: Mapping[str, Any], out: Path, model: object, case: Case
         model: shows the evidence of the gallery, where it can.
         case: what was evaluated.
     """
-    said = shortcomings(metrics)
     html = html_page(metrics, list(plots_of(metrics, out)), shown_reports(out, case, model), shown_drawings(out, case))
     grids = [grid_of(name.capitalize(), rows) for name, rows in tables(metrics)]
-    for name, page in (("metrics.md", markdown_page(metrics, said)), ("metrics.tex", latex_page(grids)), ("metrics.html", html)):
+    for name, page in (("metrics.md", markdown_page(metrics)), ("metrics.tex", latex_page(grids)), ("metrics.html", html)):
         with write_atomically(out / name) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
@@ -63,8 +61,6 @@ def html_page(metrics: Mapping[str, Any], plots: Sequence[Plot] = (), reports: S
         .render(
             title=title(metrics),
             about=metrics["about"],
-            cannot=shortcomings(metrics),
-            can=strengths(metrics),
             plots=[(plot, uri(plot.svg, "image/svg+xml")) for plot in plots],
             tables=[(name, Markup(html_grid(_with_paper(name, grid_of(name, rows))))) for name, rows in tables(metrics)],
             galleries=[(name, _RULES[name], shown) for name, shown in (("reports", reports), ("drawings", drawings)) if shown],

@@ -83,14 +83,9 @@ def html_grid(grid: Grid) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def markdown_page(metrics: Mapping[str, Any], said: tuple[str, ...] = ()) -> str:
-    """The whole of `metrics.json` as Markdown.
-
-    Args:
-        metrics: tables and "about".
-        said: what stands at the top, a line each: what the model cannot do.
-    """
-    parts = [f"# {title(metrics)}\n"]
+def markdown_page(metrics: Mapping[str, Any]) -> str:
+    """The whole of `metrics.json` as Markdown; what the model cannot do stands at the top."""
+    parts, said = [f"# {title(metrics)}\n"], metrics["about"].get("cannot")
     parts += ["## What it cannot do\n", *(f"- {line}" for line in said), "", "## How it was measured\n"] if said else []
     parts += [*(f"- {line}" for line in metrics["about"]["protocol"]), ""]
     for task, rows in tables(metrics):

@@ -13,6 +13,10 @@ DRAWN, DRAWN_SHUFFLED = "drawn from the true report", "drawn from another film's
 OTHER_FILMS = "other real films (floor)"
 NAMED = "right finding named on abnormal"
 FEW = 0.2  # [ours] a smaller share of distinct reports is said to be few
+_CYCLED = ("feature cosine", "ROUGE-L")
+CYCLE, ALL_KINDS, BLIND = "consistency after the cycle", "all kinds", "(blind)"
+CHANCE_AREA = 0.5  # AUC of a guess
+_NEAR, _NEAR_OF_REAL = "feature distance below 5 % of real films", 0.05
 _WORDS = ("BLEU-4", "ROUGE-L", "CIDEr")
 _DIRECTIONS = {"CXR-to-report": "the report of a film", "report-to-CXR": "the film of a report"}
 
@@ -29,7 +33,11 @@ class Verdict:
 
 def verdicts(metrics: Metrics) -> list[Verdict]:
     """Every sentence that the numbers allow; a comparison holds only where its whole 95 % interval does, where there is one."""
-    return [verdict for rule in (_words, _looking, _variety, _retrieval, _drawing) for verdict in rule(metrics)]
+    return [
+        verdict
+        for rule in (_words, _looking, _variety, _retrieval, _drawing, _copies, _cycle, _checking, _grounding)
+        for verdict in rule(metrics)
+    ]
 
 
 def shortcomings(metrics: Metrics) -> tuple[str, ...]:
@@ -80,8 +88,8 @@ def _variety(metrics: Metrics) -> Iterator[Verdict]:
 def _retrieval(metrics: Metrics) -> Iterator[Verdict]:
     for direction, what in _DIRECTIONS.items():
         numbers = metrics.get("retrieval", {}).get(direction, {})
-        if not {"R@1", "R@10", "chance@10"} <= set(numbers):
-            continue
+        if not {"R@1", "R@10", "chance@10"} <= set(numbers) or numbers["chance@10"]["value"] >= 1:
+            continue  # a pool of ten or fewer says nothing
         ten, chance = numbers["R@10"], numbers["chance@10"]["value"]
         above = (ten["value"] if ten["low"] is None else ten["low"]) > chance
         shown = f"{' '.join(cell_of(ten, 'R@10'))} against {chance:.3f}"
@@ -103,6 +111,50 @@ def _drawing(metrics: Metrics) -> Iterator[Verdict]:
         above, numbers = found
         shown = "show" if above else "do not show"
         yield Verdict(above, f"Drawn films {shown} what was asked for (finding AUC {numbers} from other reports).")
+
+
+def _copies(metrics: Metrics) -> Iterator[Verdict]:
+    number = metrics.get("draw, nearest training film", {}).get(DRAWN, {}).get(_NEAR)
+    if number:
+        low = number["value"] if number["low"] is None else number["low"]
+        copies = low > _NEAR_OF_REAL
+        shown = f"{number['value']:.0%} of drawn films are nearer to a training film than 95% of real films are"
+        yield Verdict(not copies, f"{shown} ({'more than' if copies else 'not surely more than'} the {_NEAR_OF_REAL:.0%} of real ones).")
+
+
+def _cycle(metrics: Metrics) -> Iterator[Verdict]:
+    for row, found in metrics.get("cycle, paired", {}).items():
+        for metric in _CYCLED:
+            number = found.get(metric)
+            if number and number["low"] is not None:
+                above = number["low"] > 0
+                shown = " ".join(cell_of(number, metric))
+                yield Verdict(above, f"{row.capitalize()}: {'nearer' if above else 'no nearer'} to its original by {metric} ({shown}).")
+
+
+def _checking(metrics: Metrics) -> Iterator[Verdict]:
+    rows = metrics.get("consistency", {})
+    number = rows.get(CYCLE, {}).get(ALL_KINDS)
+    if number:
+        above = (number["value"] if number["low"] is None else number["low"]) > CHANCE_AREA
+        said = "tells" if above else "does not tell"
+        shown = " ".join(cell_of(number, "AUC"))
+        yield Verdict(above, f"The consistency check {said} a true sentence from one made false by rule (AUC {shown}; chance is 0.5).")
+    for name, found in rows.items():
+        if number and BLIND in name and found.get(ALL_KINDS, {}).get("value", 0.0) >= number["value"]:
+            yield Verdict(False, f"It tells them no better than what never sees a film: {name} (AUC {found[ALL_KINDS]['value']:.3f}).")
+
+
+def _grounding(metrics: Metrics) -> Iterator[Verdict]:
+    for other in metrics.get("grounding", {}):
+        if other == OURS:
+            continue
+        found = _compared(metrics, "grounding", OURS, other, "pointing game")
+        if found:
+            above, numbers = found
+            yield Verdict(
+                above, f"The best patch of a phrase lies in its box {'more' if above else 'no more'} often than: {other} ({numbers})."
+            )
 
 
 def _compared(metrics: Metrics, table: str, ours: str, other: str, metric: str) -> tuple[bool, str] | None:
