@@ -75,9 +75,9 @@ def _rad_dino(directory: Path) -> Backbone:
             raise InputError(f"{directory}: config.json is of a '{kind}', not of a dinov2; give a directory of microsoft/rad-dino")
         network, report = Dinov2Model.from_pretrained(directory, local_files_only=True, use_safetensors=True, output_loading_info=True)
         mean, deviation = prepare["image_mean"], prepare["image_std"]
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{directory}: not a whole directory of microsoft/rad-dino ({reason}); download it again") from None
     if report["missing_keys"]:
@@ -103,17 +103,11 @@ def _findings(path: Path, tensors: dict[str, Tensor]) -> int:
 def _filled(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path) -> Backbone:
     """The network with these weights; counters of batches and a classifier's thresholds do not matter."""
     wanted = network.state_dict()
-    lacking = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
-    foreign = [key for key in tensors if key not in wanted and key != "op_threshs"]
-    other = [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]
-    if lacking or foreign or other:
-        why = (
-            f"lack {lacking[0]}"
-            if lacking
-            else f"hold {foreign[0]}"
-            if foreign
-            else f"have another {other[0]} {tuple(tensors[other[0]].shape)}"
-        )
-        raise InputError(f"{path}: weights {why}: not those of {name}; give its published state dict")
-    network.load_state_dict({key: tensors[key] for key in wanted if key in tensors}, strict=False)
+    reasons = [f"lack {key}" for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
+    reasons += [f"hold {key}" for key in tensors if key not in wanted and key != "op_threshs"]
+    known = {key: tensor for key, tensor in tensors.items() if key in wanted}
+    reasons += [f"have another {key} {tuple(tensor.shape)}" for key, tensor in known.items() if tensor.shape != wanted[key].shape]
+    if reasons:
+        raise InputError(f"{path}: weights {reasons[0]}: not those of {name}; give its published state dict")
+    network.load_state_dict(known, strict=False)
     return network.eval().requires_grad_(False)

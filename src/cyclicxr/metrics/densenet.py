@@ -5,8 +5,6 @@ torchxrayvision imports torchvision, which does not go beside this torch; hence 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +12,8 @@ from torch.nn import functional
 
 _SIZE = 224
 _RANGE = 1024.0  # its films range over [-1024, 1024]
+_GROWTH = 32  # channels that each layer adds
+_LAYERS = (6, 12, 24, 16)  # of the four blocks
 _BOTTLENECK = 4
 
 
@@ -22,27 +22,25 @@ class DenseNet(nn.Module):
 
     Args:
         findings: of the classifier in the file; features are taken before it.
-        growth: channels that each layer adds.
-        layers: of the four blocks; these and `growth` differ from 121's in tests alone.
 
     Source: Huang et al. 2017; Cohen et al. 2022 (torchxrayvision).
     """
 
-    def __init__(self, findings: int = 18, growth: int = 32, layers: Sequence[int] = (6, 12, 24, 16)) -> None:
+    def __init__(self, findings: int = 18) -> None:
         super().__init__()
-        width = 2 * growth
+        width = 2 * _GROWTH
         self.features = nn.Sequential()
         self.features.add_module("conv0", nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False))
         self.features.add_module("norm0", nn.BatchNorm2d(width))
         self.features.add_module("relu0", nn.ReLU())
         self.features.add_module("pool0", nn.MaxPool2d(3, stride=2, padding=1))
-        for i, count in enumerate(layers, start=1):
+        for i, count in enumerate(_LAYERS, start=1):
             block = nn.Sequential()
             for j in range(count):
-                block.add_module(f"denselayer{j + 1}", _Layer(width + j * growth, growth))
+                block.add_module(f"denselayer{j + 1}", _Layer(width + j * _GROWTH))
             self.features.add_module(f"denseblock{i}", block)
-            width += count * growth
-            if i < len(layers):
+            width += count * _GROWTH
+            if i < len(_LAYERS):
                 self.features.add_module(f"transition{i}", _transition(width))
                 width //= 2
         self.features.add_module("norm5", nn.BatchNorm2d(width))
@@ -55,17 +53,20 @@ class DenseNet(nn.Module):
 
 
 class _Layer(nn.Sequential):
-    def __init__(self, incoming: int, growth: int) -> None:
+    def __init__(self, incoming: int) -> None:
         super().__init__()
         self.add_module("norm1", nn.BatchNorm2d(incoming))
         self.add_module("relu1", nn.ReLU())
-        self.add_module("conv1", nn.Conv2d(incoming, _BOTTLENECK * growth, 1, bias=False))
-        self.add_module("norm2", nn.BatchNorm2d(_BOTTLENECK * growth))
+        self.add_module("conv1", nn.Conv2d(incoming, _BOTTLENECK * _GROWTH, 1, bias=False))
+        self.add_module("norm2", nn.BatchNorm2d(_BOTTLENECK * _GROWTH))
         self.add_module("relu2", nn.ReLU())
-        self.add_module("conv2", nn.Conv2d(_BOTTLENECK * growth, growth, 3, padding=1, bias=False))
+        self.add_module("conv2", nn.Conv2d(_BOTTLENECK * _GROWTH, _GROWTH, 3, padding=1, bias=False))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        return torch.cat([x, super().forward(x)], 1)
+        added = x
+        for layer in self:
+            added = layer(added)
+        return torch.cat([x, added], 1)
 
 
 def _transition(width: int) -> nn.Sequential:

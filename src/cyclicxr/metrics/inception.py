@@ -18,35 +18,28 @@ _CLASSES = 1008
 class InceptionV3(nn.Module):
     """Films -> 2,048 features of the last pooling.
 
-    Args:
-        narrow: all channels are divided by it; 1 is the published network, others are for tests.
-
     Source: Szegedy et al. 2016; Heusel et al. 2017.
     """
 
-    def __init__(self, narrow: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__()
-
-        def of(channels: int) -> int:
-            return channels // narrow
-
-        self.Conv2d_1a_3x3 = _Conv(3, of(32), 3, stride=2)
-        self.Conv2d_2a_3x3 = _Conv(of(32), of(32), 3)
-        self.Conv2d_2b_3x3 = _Conv(of(32), of(64), 3, padding=1)
-        self.Conv2d_3b_1x1 = _Conv(of(64), of(80), 1)
-        self.Conv2d_4a_3x3 = _Conv(of(80), of(192), 3)
-        self.Mixed_5b = _BlockA(of(192), of(32), narrow)
-        self.Mixed_5c = _BlockA(of(256), of(64), narrow)
-        self.Mixed_5d = _BlockA(of(288), of(64), narrow)
-        self.Mixed_6a = _BlockB(of(288), narrow)
-        self.Mixed_6b = _BlockC(of(768), of(128), narrow)
-        self.Mixed_6c = _BlockC(of(768), of(160), narrow)
-        self.Mixed_6d = _BlockC(of(768), of(160), narrow)
-        self.Mixed_6e = _BlockC(of(768), of(192), narrow)
-        self.Mixed_7a = _BlockD(of(768), narrow)
-        self.Mixed_7b = _BlockE(of(1280), narrow, largest=False)
-        self.Mixed_7c = _BlockE(of(2048), narrow, largest=True)
-        self.fc = nn.Linear(of(2048), _CLASSES)  # in the file; features are taken before it
+        self.Conv2d_1a_3x3 = _Conv(3, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = _Conv(32, 32, 3)
+        self.Conv2d_2b_3x3 = _Conv(32, 64, 3, padding=1)
+        self.Conv2d_3b_1x1 = _Conv(64, 80, 1)
+        self.Conv2d_4a_3x3 = _Conv(80, 192, 3)
+        self.Mixed_5b = _BlockA(192, 32)
+        self.Mixed_5c = _BlockA(256, 64)
+        self.Mixed_5d = _BlockA(288, 64)
+        self.Mixed_6a = _BlockB(288)
+        self.Mixed_6b = _BlockC(768, 128)
+        self.Mixed_6c = _BlockC(768, 160)
+        self.Mixed_6d = _BlockC(768, 160)
+        self.Mixed_6e = _BlockC(768, 192)
+        self.Mixed_7a = _BlockD(768)
+        self.Mixed_7b = _BlockE(1280, largest=False)
+        self.Mixed_7c = _BlockE(2048, largest=True)
+        self.fc = nn.Linear(2048, _CLASSES)  # in the file; features are taken before it
 
     def forward(self, films: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b d"]:
         """Films in [0, 1], stretched to 299 x 299 (bilinear), grey in three channels, in [-1, 1] -> features."""
@@ -85,13 +78,12 @@ class _Block(nn.Module):
 
 
 class _BlockA(_Block):
-    def __init__(self, incoming: int, pooled: int, narrow: int) -> None:
+    def __init__(self, incoming: int, pooled: int) -> None:
         super().__init__()
-        c48, c64, c96 = 48 // narrow, 64 // narrow, 96 // narrow
-        self.branch1x1 = _Conv(incoming, c64, 1)
-        self.branch5x5_1, self.branch5x5_2 = _Conv(incoming, c48, 1), _Conv(c48, c64, 5, padding=2)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(incoming, c64, 1), _Conv(c64, c96, 3, padding=1)
-        self.branch3x3dbl_3 = _Conv(c96, c96, 3, padding=1)
+        self.branch1x1 = _Conv(incoming, 64, 1)
+        self.branch5x5_1, self.branch5x5_2 = _Conv(incoming, 48, 1), _Conv(48, 64, 5, padding=2)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(incoming, 64, 1), _Conv(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = _Conv(96, 96, 3, padding=1)
         self.branch_pool = _Conv(incoming, pooled, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
@@ -101,12 +93,11 @@ class _BlockA(_Block):
 
 
 class _BlockB(_Block):
-    def __init__(self, incoming: int, narrow: int) -> None:
+    def __init__(self, incoming: int) -> None:
         super().__init__()
-        c64, c96 = 64 // narrow, 96 // narrow
-        self.branch3x3 = _Conv(incoming, 384 // narrow, 3, stride=2)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(incoming, c64, 1), _Conv(c64, c96, 3, padding=1)
-        self.branch3x3dbl_3 = _Conv(c96, c96, 3, stride=2)
+        self.branch3x3 = _Conv(incoming, 384, 3, stride=2)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(incoming, 64, 1), _Conv(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = _Conv(96, 96, 3, stride=2)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         double = self.run(x, "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3")
@@ -114,16 +105,13 @@ class _BlockB(_Block):
 
 
 class _BlockC(_Block):
-    def __init__(self, incoming: int, inner: int, narrow: int) -> None:
+    def __init__(self, incoming: int, inner: int) -> None:
         super().__init__()
-        c192, across, down = 192 // narrow, {"kernel": (1, 7), "padding": (0, 3)}, {"kernel": (7, 1), "padding": (3, 0)}
-        self.branch1x1 = _Conv(incoming, c192, 1)
-        self.branch7x7_1, self.branch7x7_2 = _Conv(incoming, inner, 1), _Conv(inner, inner, **across)
-        self.branch7x7_3 = _Conv(inner, c192, **down)
-        self.branch7x7dbl_1, self.branch7x7dbl_2 = _Conv(incoming, inner, 1), _Conv(inner, inner, **down)
-        self.branch7x7dbl_3, self.branch7x7dbl_4 = _Conv(inner, inner, **across), _Conv(inner, inner, **down)
-        self.branch7x7dbl_5 = _Conv(inner, c192, **across)
-        self.branch_pool = _Conv(incoming, c192, 1)
+        self.branch1x1 = _Conv(incoming, 192, 1)
+        self.branch7x7_1, self.branch7x7_2, self.branch7x7_3 = _Conv(incoming, inner, 1), _across(inner, inner), _down(inner, 192)
+        self.branch7x7dbl_1, self.branch7x7dbl_2 = _Conv(incoming, inner, 1), _down(inner, inner)
+        self.branch7x7dbl_3, self.branch7x7dbl_4, self.branch7x7dbl_5 = _across(inner, inner), _down(inner, inner), _across(inner, 192)
+        self.branch_pool = _Conv(incoming, 192, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         wide = self.run(x, "branch7x7_1", "branch7x7_2", "branch7x7_3")
@@ -132,12 +120,11 @@ class _BlockC(_Block):
 
 
 class _BlockD(_Block):
-    def __init__(self, incoming: int, narrow: int) -> None:
+    def __init__(self, incoming: int) -> None:
         super().__init__()
-        c192 = 192 // narrow
-        self.branch3x3_1, self.branch3x3_2 = _Conv(incoming, c192, 1), _Conv(c192, 320 // narrow, 3, stride=2)
-        self.branch7x7x3_1, self.branch7x7x3_2 = _Conv(incoming, c192, 1), _Conv(c192, c192, (1, 7), padding=(0, 3))
-        self.branch7x7x3_3, self.branch7x7x3_4 = _Conv(c192, c192, (7, 1), padding=(3, 0)), _Conv(c192, c192, 3, stride=2)
+        self.branch3x3_1, self.branch3x3_2 = _Conv(incoming, 192, 1), _Conv(192, 320, 3, stride=2)
+        self.branch7x7x3_1, self.branch7x7x3_2 = _Conv(incoming, 192, 1), _across(192, 192)
+        self.branch7x7x3_3, self.branch7x7x3_4 = _down(192, 192), _Conv(192, 192, 3, stride=2)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         small = self.run(x, "branch3x3_1", "branch3x3_2")
@@ -148,16 +135,15 @@ class _BlockD(_Block):
 class _BlockE(_Block):
     """`largest`: the last block pools by the maximum, which TensorFlow's network of that date does (an oversight that FID keeps)."""
 
-    def __init__(self, incoming: int, narrow: int, largest: bool) -> None:
+    def __init__(self, incoming: int, largest: bool) -> None:
         super().__init__()
         self.largest = largest
-        c384 = 384 // narrow
-        self.branch1x1 = _Conv(incoming, 320 // narrow, 1)
-        self.branch3x3_1 = _Conv(incoming, c384, 1)
-        self.branch3x3_2a, self.branch3x3_2b = _split(c384)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(incoming, 448 // narrow, 1), _Conv(448 // narrow, c384, 3, padding=1)
-        self.branch3x3dbl_3a, self.branch3x3dbl_3b = _split(c384)
-        self.branch_pool = _Conv(incoming, 192 // narrow, 1)
+        self.branch1x1 = _Conv(incoming, 320, 1)
+        self.branch3x3_1 = _Conv(incoming, 384, 1)
+        self.branch3x3_2a, self.branch3x3_2b = _split(384)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(incoming, 448, 1), _Conv(448, 384, 3, padding=1)
+        self.branch3x3dbl_3a, self.branch3x3dbl_3b = _split(384)
+        self.branch_pool = _Conv(incoming, 192, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         small, double = self.branch3x3_1(x), self.run(x, "branch3x3dbl_1", "branch3x3dbl_2")
@@ -165,6 +151,14 @@ class _BlockE(_Block):
         parts = [self.branch1x1(x), self.branch3x3_2a(small), self.branch3x3_2b(small)]
         parts += [self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(pooled)]
         return torch.cat(parts, 1)
+
+
+def _across(incoming: int, outgoing: int) -> _Conv:
+    return _Conv(incoming, outgoing, (1, 7), padding=(0, 3))
+
+
+def _down(incoming: int, outgoing: int) -> _Conv:
+    return _Conv(incoming, outgoing, (7, 1), padding=(3, 0))
 
 
 def _split(channels: int) -> tuple[_Conv, _Conv]:
