@@ -183,6 +183,19 @@ def test_many_at_once_are_as_one_by_one(model: Model, monkeypatch: pytest.Monkey
 
 
 @slow
+def test_sentences_are_scored_on_the_films_they_are_asked_of(model: Model, monkeypatch: pytest.MonkeyPatch):
+    films = torch.stack([torch.from_numpy(draw_phantom(seed, size=64).pixels.copy()) for seed in range(3)])
+    texts, rows = ["Small left effusion.", "Clear lungs.", "Small left effusion."], [2, 0, 1]
+    support = model.sentence_support(films, rows, texts)
+    assert support.shape == (3,) and ((support > 0) & (support < 1)).all() and support[0] != support[2]
+    likely = model.sentence_likelihood(films, rows, ["", "The heart is normal.", ""], texts)
+    assert likely.shape == (3,) and (likely < 0).all()
+    monkeypatch.setattr(cycle, "FILMS", 1)
+    assert torch.allclose(model.sentence_support(films[[1]], [0], texts[2:]), support[2:], atol=1e-5)
+    assert torch.allclose(model.sentence_likelihood(films, rows[1:], ["The heart is normal.", ""], texts[1:]), likely[1:], atol=1e-4)
+
+
+@slow
 @pytest.mark.parametrize("text", ["", "   \n", "\u200b"])
 def test_a_text_of_no_words_is_one_clear_line(model: Model, film: Path, text: str):
     for ask in (lambda: model.draw(text), lambda: model.explain(film, text)):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -243,6 +243,42 @@ class Model:
             hints = [[patch.token for patch in patches] for patches in self.visual.match(self.matcher, some)]
             drawn.append(_to_bytes(self._decode(self.llm.draw(some, hints, seed))))
         return torch.cat(drawn)
+
+    @torch.inference_mode()
+    def sentence_support(self, pixels: UInt8[Tensor, "n s s"], films: Sequence[int], texts: Sequence[str]) -> Float[Tensor, " c"]:
+        """How well a film supports a sentence: the chance that it is this film's and not another's (decision 0011), in (0, 1).
+
+        Args:
+            pixels: films, uint8 at the network's size, bone bright.
+            films: which of them each sentence is asked of.
+            texts: the sentences.
+        """
+        patches = torch.cat([
+            self.matcher.encode_films(pixels[start : start + FILMS].unsqueeze(1).float() / 255).features
+            for start in range(0, len(pixels), FILMS)
+        ])  # fmt: skip
+        each = [excess(patches[film], self.visual.features, self.matcher, [text]) for film, text in zip(films, texts, strict=True)]
+        return self.support.probability(torch.cat(each))
+
+    @torch.inference_mode()
+    def sentence_likelihood(
+        self, pixels: UInt8[Tensor, "n s s"], films: Sequence[int], befores: Sequence[str], texts: Sequence[str]
+    ) -> Float[Tensor, " c"]:
+        """Mean log-probability of a sentence's tokens in a report of a film, behind what the report said before.
+
+        Args:
+            pixels: films, uint8 at the network's size, bone bright.
+            films: which of them each sentence is asked of.
+            befores: what the report says before each sentence, "" at its beginning.
+            texts: the sentences.
+        """
+        codes, keywords = [], []
+        for start in range(0, len(pixels), FILMS):
+            some = pixels[start : start + FILMS].unsqueeze(1).float() / 255
+            codes.append(self.vqgan.encode(some).flatten(1))
+            keywords += [[keyword.text for keyword in film] for film in self.textual.match(self.matcher, some)]
+        rows = list(films)
+        return self.llm.likelihood(torch.cat(codes)[rows], [keywords[film] for film in rows], befores, texts)
 
     # ---- the stages, in order
 

@@ -40,6 +40,27 @@ def test_padding_does_not_change_the_loss(model, vocabulary):
     assert together == pytest.approx(sum(t * loss for t, loss in zip(tokens, apart, strict=True)) / sum(tokens), rel=1e-5)
 
 
+def test_the_likelihood_of_a_sentence_is_the_mean_over_its_tokens_behind_what_was_said(guided_by, vocabulary):
+    model = guided_by(max_report_tokens=60)
+    prompt = report_prompt(vocabulary, CODES[0].tolist(), ["tube"]).ids
+    before, said = vocabulary.field(REPORTS[0]), vocabulary.field(REPORTS[2])
+    assert [*before, *said] == vocabulary.field(f"{REPORTS[0]} {REPORTS[2]}")
+    logits = model.model(torch.tensor([[*prompt, *before, *said]])).logits[0].log_softmax(dim=1)
+    first = len(prompt) + len(before)
+    by_hand = sum(logits[first - 1 + i, token] for i, token in enumerate(said)) / len(said)
+    together = model.likelihood(CODES, [["tube"], []], [REPORTS[0], ""], [REPORTS[2], REPORTS[1]])
+    assert together[0].item() == pytest.approx(by_hand.item(), rel=1e-4)
+    assert together[1].item() == pytest.approx(model.likelihood(CODES[1:], [[]], [""], [REPORTS[1]])[0].item(), rel=1e-4)
+
+
+def test_of_a_long_report_the_end_stands_before_the_sentence(model, vocabulary):
+    long = " ".join(REPORTS * 4)
+    kept = vocabulary.text(vocabulary.field(long)[-(model.cfg.max_report_tokens - len(vocabulary.field(REPORTS[2]))) :])
+    of_long, of_kept = (model.likelihood(CODES[:1], [[]], [before], [REPORTS[2]]) for before in (long, kept))
+    assert torch.allclose(of_long, of_kept)
+    assert model.likelihood(CODES[:1], [[]], [REPORTS[0]], [long]).isfinite().all()
+
+
 def test_reports_side_by_side_are_those_written_alone(model):
     hints = [["effusion"], ["cardiomegaly", "tube", "no edema"]]
     together = model.write(CODES, hints)

@@ -176,7 +176,7 @@ def _exact(pairs: Pairs, seed: int) -> Table:
 
 def _same_findings(pairs: Pairs, findings: Sequence[frozenset[str]], seed: int) -> Table:
     """Right is any other or the same film's report whose film shows exactly the same findings; unlabelled films are left out. Rows over
-    all labelled films, and over those that show a finding (most films are normal, and there half the pool is right)."""
+    all labelled films, and over those that show a finding (many films are normal, and all their reports are right for one another)."""
     rows = [i for i, shown in enumerate(findings) if shown]
     if not rows:
         return {}

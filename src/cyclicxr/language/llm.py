@@ -23,7 +23,7 @@ from transformers.utils import logging as hugging_face
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import LanguageConfig, from_json
 from cyclicxr.language import decoding
-from cyclicxr.language.prompt import IGNORED, Batch, drawing_prompt, report_prompt
+from cyclicxr.language.prompt import IGNORED, Batch, Example, collate, drawing_prompt, report_prompt
 from cyclicxr.language.vocabulary import Vocabulary
 from cyclicxr.types import InputError
 
@@ -148,6 +148,40 @@ class LanguageModel(nn.Module):
                 temperature=self.cfg.report_temperature,
                 top_k=self.cfg.top_k,
             )
+
+    @torch.inference_mode()
+    def likelihood(
+        self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]], befores: Sequence[str], texts: Sequence[str]
+    ) -> Float[Tensor, " b"]:
+        """Mean log-probability of each text's tokens in a report of its film, behind what the report said before.
+
+        Args:
+            codes: of the film of each text.
+            keywords: likewise.
+            befores: what the report says before the text, "" at its beginning; of a long one the end.
+            texts: each of one word or more.
+
+        Source: Eq. (10), token by token.
+        """
+        found = []
+        for start in range(0, len(texts), ROWS):
+            rows = range(start, min(start + ROWS, len(texts)))
+            batch = collate([self._scored(codes[i].tolist(), keywords[i], befores[i], texts[i]) for i in rows], self.vocabulary.padding)
+            hidden = decoding.hidden_states(self.model, batch.ids, batch.positions)[:, :-1]
+            labels = batch.labels[:, 1:]
+            said = labels != IGNORED
+            logits = self.model.get_output_embeddings()(hidden[said]).float()  # (r, v)
+            each = hidden.new_zeros(labels.shape).float()
+            each[said] = -functional.cross_entropy(logits, labels[said], reduction="none")
+            found.append(each.sum(dim=1) / said.sum(dim=1))
+        return torch.cat(found)
+
+    def _scored(self, codes: Sequence[int], keywords: Sequence[str], before: str, text: str) -> Example:
+        prompt, said = report_prompt(self.vocabulary, codes, keywords).ids, self.vocabulary.field(text)[: self.cfg.max_report_tokens]
+        room = self.cfg.max_report_tokens - len(said)
+        context = self.vocabulary.field(before)[-room:] if room else []
+        ids = [*prompt, *context, *said]
+        return Example(ids, list(range(len(ids))), len(prompt) + len(context))
 
     def draw(self, reports: Sequence[str], keypatches: Sequence[Sequence[int]], seed: int) -> Int[Tensor, "b s"]:
         """Reports, and the codes of the keypatches of each -> films as codes, `image_tokens` each.
