@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cyclicxr.evaluate.tables import Cell, Grid, Line
 
-MOST_COLUMNS = 5  # of one table; more go into a second below it
+MOST_COLUMNS = 5  # of one table; more are spread evenly over several, one below another
 _HEADER = "% Written by cyclicxr evaluate. The document needs \\usepackage{booktabs}."
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -23,9 +23,10 @@ def latex_page(grids: list[Grid]) -> str:
 
 
 def latex_grid(grid: Grid) -> str:
-    """A grid as one `table` environment for every `MOST_COLUMNS` of its columns; printed rows stand below a rule, in italics."""
-    starts = range(0, max(len(grid.columns), 1), MOST_COLUMNS)
-    return "\n".join(_part(grid, slice(start, start + MOST_COLUMNS), continued=start > 0) for start in starts)
+    """A grid as `table` environments of at most `MOST_COLUMNS` columns; printed rows stand below a rule, in italics."""
+    parts = max(1, -(-len(grid.columns) // MOST_COLUMNS))
+    each = max(1, -(-len(grid.columns) // parts))
+    return "\n".join(_part(grid, slice(each * part, each * (part + 1)), continued=part > 0) for part in range(parts))
 
 
 def escaped(text: str) -> str:
@@ -35,7 +36,7 @@ def escaped(text: str) -> str:
 
 def _part(grid: Grid, part: slice, *, continued: bool) -> str:
     columns = grid.columns[part]
-    caption = grid.title + (" (continued)" if continued else "")
+    caption = grid.title.rstrip(".") + (" (continued)" if continued else "")
     lines = [
         r"\begin{table}[ht]",
         r"\centering\small",

@@ -22,7 +22,8 @@ from cyclicxr.types import InputError, Result, WordRecord
 
 WORDS = 6  # words of a text whose patches are shown
 _COLOURS = (OURS_COLOUR, *OTHER_COLOURS, "#0a8f6c")
-_WIDE = 46  # letters of a line of text
+_WIDE = 52  # letters of a line of text
+_ARROW: dict[str, Any] = {"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
 _GLUE = 4  # letters that a shown word has at least
 
 
@@ -123,7 +124,7 @@ def _arrows(panel: Axes, outcome: Outcome, words: Sequence[WordRecord]) -> list[
         _box(panel, word.box, colour)
         centre = [part / drawing.scale for part in mark.centre]
         anchor = [part / drawing.scale for part in mark.anchor or mark.centre]
-        panel.annotate("", xy=(centre[0], centre[1]), xytext=(anchor[0], anchor[1]), arrowprops={"arrowstyle": "->", "color": colour})
+        panel.annotate("", xy=(centre[0], centre[1]), xytext=(anchor[0], anchor[1]), arrowprops=_ARROW | {"color": colour})
         rows.append({"text": word.text, "score": word.score, "box": list(word.box), "anchor": anchor, "centre": centre})
     return rows
 
