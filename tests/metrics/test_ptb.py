@@ -50,8 +50,12 @@ def test_meteor_adds_up_and_scores_an_empty_report():
         counts = meteor.statistics(["heart size normal", "no effusion"] * 50, ["the heart is normal size", ""] * 50)
         assert counts.shape == (100, 23)
         one, other, both = meteor.scores(np.stack([counts[0], counts[1], counts[:2].sum(0)]))
+        same = meteor.statistics(["lungs clear"], ["lungs clear"])
+        alone, with_same = meteor.scores(np.stack([same[0], counts[0] + same[0]]))
     assert other == 0
     assert 0 < both < one < 1
+    assert alone == 1
+    assert one < with_same < 1
 
 
 def test_a_java_that_does_not_run_counts_as_none(monkeypatch, tmp_path):

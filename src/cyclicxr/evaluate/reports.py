@@ -2,77 +2,58 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pyarrow import parquet
 from torch import Tensor
 
-from cyclicxr.checkpoint import write_atomically
-from cyclicxr.data.openi import findings_of
-from cyclicxr.data.reports import report_text, without_marks
+from cyclicxr.checkpoint import write_atomically, write_json
+from cyclicxr.data.reports import report_text
+from cyclicxr.data.tables import read_table
 from cyclicxr.evaluate.baselines import best_constant, derangement, nearest
+from cyclicxr.evaluate.report_tables import NO_EXTRAS, Extras, check_lengths, report_cases, report_tables
 from cyclicxr.evaluate.system import Case, Evaluated, Table, mean_patch, over_films
-from cyclicxr.metrics.clinical import finding_statistics, named_findings, scored_findings
-from cyclicxr.metrics.interval import Measure, measure, single
-from cyclicxr.metrics.ptb import Meteor, open_meteor
-from cyclicxr.metrics.report import output_counts, report_statistics
 from cyclicxr.types import InputError
 
 BATCH = 32  # films written for at once, and lines of the file of hypotheses at once
-OURS, CEILING = "this model", "the true report (ceiling of the finding reader)"
+OURS, RANDOM = "this model", "report of a random training film"
 
 
-def score_written_reports(model: Evaluated, case: Case, out: Path) -> dict[str, Table]:
-    """Tables "report" (references as they stand) and "report, without marks": system -> metric -> number, over the films of the split;
-    and "report by finding": finding -> system -> F1.
-
-    Systems: the model, the same reports given to other films, and the baselines.
+def score_written_reports(
+    model: Evaluated, case: Case, out: Path, others: Mapping[str, Sequence[str]] = {}, extras: Extras = NO_EXTRAS
+) -> dict[str, Table]:
+    """The tables of `report_tables.report_tables` for the model, the same reports given to other films, the baselines and other systems.
 
     Args:
         model: writes the reports.
         case: what is evaluated.
-        out: `reports.jsonl` there gets a line a film as it is written; a second call goes on behind its last line.
+        out: `reports.jsonl` there gets a line a film as it is written; a second call goes on behind its last line. `report_cases.json`
+            gets what each of our reports scores by itself.
+        others: name -> reports of a system that is not ours, one a film.
+        extras: metrics that need something of the user's.
 
     Raises:
-        InputError: `out` holds the reports of another model or split.
+        InputError: `out` holds the reports of another model or split, another system has not one report a film, or an extra fails.
     """
-    studies = case.cases.studies
-    references = [case.raw[study.id] for study in studies]
+    check_lengths(others, len(case.cases))
     systems = {OURS: write_all(model, case, out / "reports.jsonl")}
-    systems["this model, films shuffled"] = [systems[OURS][i] for i in derangement(len(studies), case.seed)]
+    systems["this model, films shuffled"] = [systems[OURS][i] for i in derangement(len(case.cases), case.seed)]
     systems |= baseline_reports(model, case)
-    labels = [findings_of(study.mesh) for study in studies]
-    with open_meteor() as meteor:
-        table = {name: _scores(references, written, case.seed, meteor) for name, written in systems.items()}
-        unmarked = {name: [without_marks(text) for text in written] for name, written in systems.items()}
-        clean = {name: _scores(case.cases.reports, written, case.seed, meteor) for name, written in unmarked.items()}
-    by_finding: Table = {}
-    if scored_findings(labels):
-        table[CEILING] = {}
-        for name, written in (systems | {CEILING: references}).items():
-            statistics = finding_statistics(named_findings(written), labels)
-            table[name] |= measure(statistics.scores, len(statistics.abnormal), case.seed)
-            for finding, (score, films) in statistics.by_finding().items():
-                by_finding.setdefault(f"{finding} ({films} films)", {})[name] = single(score, films)
-    return {"report": table, "report, without marks": clean, "report by finding": by_finding}
+    taken = sorted(set(systems) & set(others))
+    if taken:
+        raise InputError(f"another system is called '{taken[0]}', as one of ours; give it another name")
+    systems |= {name: list(written) for name, written in others.items()}
+    write_json(out / "report_cases.json", report_cases(systems[OURS], case))
+    return report_tables(systems, case, extras)
 
 
 def raw_reports(table: Path) -> dict[str, str]:
     """Study id -> report as it stands in the table, marks of removed words and all; the field scores against these."""
-    if table.suffix.lower() in {".parquet", ".pq"}:
-        rows = parquet.read_table(table).to_pylist()
-    else:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    rows = [{name.strip(): value for name, value in row.items() if name} for row in rows]
-    return {
-        str(row["id"]).strip(): row.get("report") or report_text(row.get("findings") or "", row.get("impression") or "") for row in rows
-    }
+    rows = read_table(table)[1]
+    return {row["id"]: row.get("report") or report_text(row.get("findings", ""), row.get("impression", "")) for _, row in rows}
 
 
 def write_all(model: Evaluated, case: Case, path: Path) -> list[str]:
@@ -102,23 +83,26 @@ def baseline_reports(model: Evaluated, case: Case) -> dict[str, list[str]]:
     train, films = case.train, case.cases.pixels
     if train is None:
         return {}
-    reports = [case.raw[study.id] for study in train.studies]
-    constant = best_constant([*reports, *train.reports], reports, case.seed)
-    written = {"always-normal (best constant of train)": [constant] * len(films)}
+    reports, written = [case.raw[study.id] for study in train.studies], blind_reports(case)
+    anyone = written.pop(RANDOM)
     spaces: dict[str, Callable[[Tensor], Tensor]] = {"classifier": model.classifier.features} if model.classifier else {}
     for name, network in (spaces | {"AdaMatch": mean_patch(model.matcher)}).items():
         told = partial(case.progress, f"features of training films ({name})")
         known = over_films(network, train.pixels, told)
         rows = nearest(known, over_films(network, films)).tolist()
         written[f"report of the nearest training film ({name})"] = [reports[row] for row in rows]
-    drawn = np.random.default_rng(case.seed).integers(len(reports), size=len(films))
-    return written | {"report of a random training film": [reports[row] for row in drawn]}
+    return written | {RANDOM: anyone}
 
 
-def _scores(references: Sequence[str], written: Sequence[str], seed: int, meteor: Meteor | None) -> dict[str, Measure]:
-    statistics = report_statistics(references, written, meteor)
-    counts = {name: single(value, len(written)) for name, value in output_counts(written).items()}
-    return measure(statistics.scores, len(written), seed) | counts
+def blind_reports(case: Case) -> dict[str, list[str]]:
+    """System -> a report a film, for systems that see no film; none where there is no training split."""
+    train, n = case.train, len(case.cases)
+    if train is None:
+        return {}
+    reports = [case.raw[study.id] for study in train.studies]
+    constant = best_constant([*reports, *train.reports], reports, case.seed)
+    drawn = np.random.default_rng(case.seed).integers(len(reports), size=n)
+    return {"always-normal (best constant of train)": [constant] * n, RANDOM: [reports[row] for row in drawn]}
 
 
 def _resume(path: Path, header: dict[str, object]) -> dict[str, str]:

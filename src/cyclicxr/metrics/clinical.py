@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NORMAL = "normal"
 MIN_FILMS = 10  # findings on fewer labelled films are left out: their F1 is noise
 
-# Finding -> phrases, in the form of `phrases.phrase_reader`.
+# Finding -> phrases in the form of `phrases`, by commas.
 _PHRASES = {
     "cardiomegaly": "cardiomegaly, cardiac|heart enlargement, enlarged heart|cardiac, "
     "heart|cardiac|cardiomediastinal ... enlarged|borderline",
@@ -179,4 +179,5 @@ def _reader() -> Language:
     following = ["is not", "are not", "not seen", "not identified", "resolved", "absent"]
     terms.add_patterns({"preceding_negations": ["clear of"], "following_negations": following})
     terms.add_patterns({"termination": [";", "there is", "there are", "with"]})
-    return phrase_reader(_PHRASES, {"negex": terms.get_patterns()})
+    phrases = {finding: listed.split(", ") for finding, listed in _PHRASES.items()}
+    return phrase_reader(phrases, {"negex": terms.get_patterns()})

@@ -5,7 +5,7 @@ A phrase is words separated by spaces: `a|b` is either word, `...` up to four wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ _BETWEEN: dict[str, Any] = {"LOWER": {"NOT_IN": ["no", "not", "without", "normal
 SPANS = "ruler"  # name of the spans in `doc.spans`
 
 
-def phrase_reader(phrases: Mapping[str, str], terms: Mapping[str, Mapping[str, list[str]]]) -> Language:
+def phrase_reader(phrases: Mapping[str, Sequence[str]], terms: Mapping[str, Mapping[str, list[str]]]) -> Language:
     """A pipeline that marks every phrase with its label, and sets `span._.NAME` for each named set of terms.
 
     Args:
-        phrases: label -> phrases, lower case, by commas.
+        phrases: label -> phrases, lower case.
         terms: extension name -> terms in negspacy's form (pseudo_negations, preceding_negations, following_negations, termination).
 
     Source: NegEx (Chapman et al. 2001), as negspacy writes it.
@@ -30,7 +30,7 @@ def phrase_reader(phrases: Mapping[str, str], terms: Mapping[str, Mapping[str, l
     reader = spacy.blank("en")
     reader.add_pipe("sentencizer", config={"punct_chars": [".", "..", "...", "!", "?", ";"]})
     ruler: Any = reader.add_pipe("span_ruler")
-    patterns = [(label, phrase) for label, listed in phrases.items() for phrase in listed.split(", ")]
+    patterns = [(label, phrase) for label, listed in phrases.items() for phrase in listed]
     ruler.add_patterns([{"label": label, "pattern": _pattern(phrase)} for label, phrase in patterns])
     for name, termset in terms.items():
         settings = {"neg_termset": dict(termset), "span_keys": [SPANS], "extension_name": name}

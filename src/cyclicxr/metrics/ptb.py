@@ -22,10 +22,10 @@ from jaxtyping import Float
 _PUNCTUATION = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split())
 # Where Stanford's tokenizer differs from the Treebank rules. A full stop goes from its word, except from these abbreviations (wherever they
 # stand: "chest CT." is Connecticut's), from those with a capital, from those before a number, and from initials ("p.m.", "E. coli").
-_ABBREVIATIONS = """jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri ala ariz calif colo conn ct dak fla ga ind
-kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo bros inc co cos corp ltd plc etc al seq gov gen lt col capt maj
-sgt mr mrs ms mme dr drs prof rev hon rep sen jr sr esq ph vs alex wm jos treas det ft st ave rd blvd mt dept est tel ext rt cf messrs adm
-cmdr supt asst assoc univ natl intl ste""".split()
+_ABBREVIATIONS = """jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri ala ariz calif colo conn ct dak fla ga
+ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo bros inc co cos corp ltd plc etc al seq
+gov gen lt col capt maj sgt mr mrs ms mme dr drs prof rev hon rep sen jr sr esq ph vs alex wm jos treas det ft st ave
+rd blvd mt dept est tel ext rt cf messrs adm cmdr supt asst assoc univ natl intl ste""".split()
 _CAPITALISED = "Ark Del Ill La Mass Miss Ore Pa Tex Wash".split()
 _KEPT = (
     rf"(?i:{'|'.join(_ABBREVIATIONS)})|{'|'.join(f'{word}|{word.upper()}' for word in _CAPITALISED)}"
@@ -74,7 +74,12 @@ class Meteor:
         """What METEOR counts of each pair of tokenized texts; the counts of a corpus are their sum."""
         pairs = zip(references, hypotheses, strict=True)
         answers = self._ask([f"SCORE ||| {_field(reference)} ||| {_field(hypothesis)}" for reference, hypothesis in pairs], 1)
-        return np.array([[float(number) for number in answer.split()] for answer in answers]).reshape(-1, _STATISTICS)
+        counts = np.array([[float(number) for number in answer.split()] for answer in answers]).reshape(-1, _STATISTICS)
+        words, matched, chunks = counts[:, :2], counts[:, 21:], counts[:, 20]
+        chunks[(chunks == 1) & (words == matched).all(1)] = (
+            0  # as METEOR does when it adds up: a pair that is the same has no order to fault
+        )
+        return counts
 
     def scores(self, sums: Float[np.ndarray, "r 23"]) -> Float[np.ndarray, " r"]:
         """Corpus METEOR of each row of summed counts, in [0, 1]."""
