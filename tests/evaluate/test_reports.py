@@ -1,6 +1,7 @@
 """References as they stand in the table, from CSV and from Parquet."""
 
 import csv
+import json
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -23,6 +24,15 @@ def test_marks_stay_in_and_ids_stay_text(tmp_path):
         found = raw_reports(tmp_path / name)
         assert found == {row["id"]: row["report"] for row in ROWS}
         assert {study.id for study in read_studies(tmp_path / name)} == set(found)
+
+
+def test_json_lines_and_folders_have_raw_reports_too(tmp_path):
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    assert raw_reports(tmp_path / "s.jsonl") == {row["id"]: row["report"] for row in ROWS}
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.png").write_bytes(b"")
+    (tmp_path / "films" / "a.txt").write_text("The XXXX are clear.")
+    assert raw_reports(tmp_path / "films") == {"a": "The XXXX are clear."}
 
 
 def test_sections_are_joined(tmp_path):
