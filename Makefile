@@ -45,10 +45,13 @@ benchmark: .venv/.test
 	$(BIN)/python benchmarks/loader_speed.py
 	$(BIN)/python benchmarks/mimic_rows.py
 	$(BIN)/python benchmarks/evaluate_openi.py "$(STUDIES)"
+	$(BIN)/python benchmarks/consistency.py "$(STUDIES)"
+	$(BIN)/python benchmarks/grounding.py
 	$(BIN)/python benchmarks/linear_retrieval.py "$(STUDIES)"
 	$(BIN)/python benchmarks/consensus.py "$(STUDIES)"
 	$(BIN)/python benchmarks/burnt_in_text.py "$(STUDIES)"
 	$(BIN)/python benchmarks/frontal_gate.py "$(dir $(STUDIES))"
+	$(BIN)/python benchmarks/image_metrics.py
 	$(BIN)/python benchmarks/write.py
 	$(BIN)/python docs/generate.py
 

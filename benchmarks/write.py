@@ -307,6 +307,42 @@ def _met(holds: bool) -> str:
     return "yes" if holds else "**no**"
 
 
+@section("Distances between film sets", "image_metrics", "`python benchmarks/image_metrics.py`")
+def image_metrics(found: dict[str, Any]) -> Iterator[str]:
+    """Memory of FID and KID for few and for many pairs, and FID and MS-SSIM beside torchmetrics'."""
+    memory, likeness = found["memory"], found["likeness"]
+    yield (
+        f"{made_by(found)}\nFID and KID by our classifier, of drawn chests of 256 x 256 pixels in a mapped file. Memory is the process's "
+        f"own, beside model and file: {memory['MB times']:.1f} times as much for the larger set, whose films as floats would take "
+        f"{memory['MB of the films as floats']:,.0f} MB.\n"
+    )
+    yield plain_table(["pairs", "MB"], [[count, f"{of['MB']:.0f}"] for count, of in memory["pairs"].items()])
+    yield (
+        f"FID beside torchmetrics', of random features. MS-SSIM of {likeness['pairs']} pairs is {likeness['times as fast']:.1f} times as "
+        f"fast as torchmetrics', largest difference {short(likeness['largest difference'])}.\n"
+    )
+    columns = ("films", "features", "times as fast", "relative difference", "identical films, ours", "identical films, torchmetrics")
+    yield plain_table(list(columns), [[short(of[column]) for column in columns] for of in found["fid"]])
+
+
+@section("Words and places", "grounding", "`python benchmarks/grounding.py`")
+def grounding(found: dict[str, Any]) -> Iterator[str]:
+    """Whether the words of a finding point at it, beside what looks at no film."""
+    yield f"{made_by(found)}\n{found['films'].capitalize()}; drawn chests are not what the model was trained on; decision 32.\n"
+    yield from tables(found["tables"])
+
+
+@section("Is consistency a detector of false sentences?", "consistency", "`python benchmarks/consistency.py STUDIES`")
+def consistency(found: dict[str, Any]) -> Iterator[str]:
+    """AUC of consistency and of what looks less, what the flag catches, and both ways round the cycle."""
+    model = " ".join(str(part) for part in found["model"].values())
+    yield f"{made_by(found)}\nModel: {model}; {found['n']} films of the {found['split']} split, seed {found['seed']}; decision 32.\n"
+    yield from tables(found["tables"])
+    rows = [[kind, *(short(share) for share in shares.values())] for kind, shares in found["flagged"].items()]
+    yield f"### What is flagged (consistency below {found['limit']})\n"
+    yield plain_table(["kind of change", *next(iter(found["flagged"].values()))], rows)
+
+
 SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     cannot,
     targets,
@@ -320,6 +356,9 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     mimic_rows,
     frontal_gate,
     burnt_in_text,
+    image_metrics,
+    grounding,
+    consistency,
 )
 
 
