@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclicxr.evaluate.figures import MOST_POINTS, calibration, finding_bars, retrieval_curves, tsne
+from cyclicxr.evaluate.figures import MOST_POINTS, _wilson, calibration, finding_bars, retrieval_curves, tsne
 
 
 def whole(plot):
@@ -34,6 +34,13 @@ def test_calibration_by_hand():
     assert sum(row["n"] for row in rows) == 20
     assert rows[-1]["true"] == 1 and rows[-1]["low"] == pytest.approx(2 / (2 + 1.959964**2), abs=1e-6)  # Wilson's end for 2 of 2
     assert rows[0]["true"] == 0 and rows[0]["low"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("n", range(1, 41))
+def test_an_interval_holds_its_share_whatever_is_rounded(n):
+    for hits in {0, 1, n // 2, n}:
+        low, high = _wilson(hits / n, n)
+        assert low <= hits / n <= high
 
 
 def test_two_clouds_stay_apart_and_the_seed_fixes_their_places():

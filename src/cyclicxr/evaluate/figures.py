@@ -156,7 +156,8 @@ def _colours(count: int) -> list[str]:
 def _wilson(share: float, n: int) -> tuple[float, float]:
     z = 1.959964
     middle, half = share + z * z / (2 * n), z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return min(low, share), max(high, share)  # at 0 and 1 rounding may put an end on the wrong side
 
 
 def saved(name: str, caption: str, figure: Figure, numbers: Any) -> Plot:
