@@ -91,6 +91,9 @@ class MatchConfig:
     frozen_stages: int = 1  # [ours] first stages of the image encoder that keep their pre-trained weights; the paper's is 0
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.1  # [ours] share of all steps
+    global_least: int = 8  # [ours] training reports that hold a term which the global alignment knows
+    global_dimensions: int = 150  # [ours] directions in which it tells reports apart
+    global_penalty: float = 1e4  # [ours] of its ridge regression
 
     def __post_init__(self) -> None:
         _require(self.stage in (2, 3, 4), f"match.stage: {self.stage} is not one of 2, 3, 4 (the stages with AdaPatch)")
@@ -171,7 +174,8 @@ class LanguageConfig:
     guidance: float = 3.0  # [ours] classifier-free guidance when drawing; 1 is none
     temperature: float = 0.7  # [ours] when drawing
     top_k: int = 50  # [ours] tokens to choose from, when drawing and writing
-    candidates: int = 64  # [ours] reports written for a film; the one that agrees most with the others is given
+    candidates: int = 64  # [ours] reports sampled for a film; one is composed of their sentences
+    belief: float = 0.15  # [ours] a sample counts exp(its global similarity with the film / belief)
     report_temperature: float = 1.0  # [ours] when writing
     max_report_tokens: int = 160  # [ours]
 

@@ -21,6 +21,7 @@ from cyclicxr.checkpoint import read_preset, sha256_of
 from cyclicxr.codebooks.support import Support, consistency, excess
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
+from cyclicxr.compose import compose_for
 from cyclicxr.config import Preset
 from cyclicxr.data.frontal import require_frontal
 from cyclicxr.data.images import network_pixels, read_film
@@ -28,6 +29,7 @@ from cyclicxr.data.reports import sentences
 from cyclicxr.language.llm import LanguageModel
 from cyclicxr.match.adamatch import AdaMatch, FilmPatches
 from cyclicxr.match.evidence import WordEvidence, word_evidence
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.patches.classifier import CLASSIFIER, FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.types import (
@@ -86,6 +88,7 @@ class Model:
     Args:
         preset: the numbers.
         matcher: AdaMatch.
+        alignment: film and text as wholes.
         textual: keywords.
         visual: keypatches.
         vqgan: film <-> image tokens.
@@ -99,6 +102,7 @@ class Model:
         self,
         preset: Preset,
         matcher: AdaMatch,
+        alignment: GlobalAlignment,
         textual: TextualCodebook,
         visual: VisualCodebook,
         vqgan: VQGAN,
@@ -107,7 +111,7 @@ class Model:
         classifier: FilmClassifier | None,
         info: dict[str, str],
     ) -> None:
-        self.preset, self.matcher, self.textual, self.visual = preset, matcher, textual, visual
+        self.preset, self.matcher, self.alignment, self.textual, self.visual = preset, matcher, alignment, textual, visual
         self.vqgan, self.llm, self.support, self.classifier, self.info = vqgan, llm, support, classifier, info
 
     @classmethod
@@ -122,6 +126,7 @@ class Model:
         return cls(
             preset,
             AdaMatch.load(directory),
+            GlobalAlignment.load(directory),
             TextualCodebook.load(directory / "textual_codebook.json"),
             VisualCodebook.load(directory),
             VQGAN.load(directory / "vqgan.safetensors", preset.vqgan),
@@ -231,7 +236,8 @@ class Model:
         reports: list[str] = []
         for start in range(0, len(pixels), FILMS):
             films = pixels[start : start + FILMS].unsqueeze(1).float() / 255
-            reports += self._write(films, self.textual.match(self.matcher, films))
+            patches = self.matcher.encode_films(films)
+            reports += self._write(films, patches, self.textual.match_features(self.matcher, patches.features))
         return reports
 
     @torch.inference_mode()
@@ -287,14 +293,16 @@ class Model:
             patches = self.matcher.encode_films(pixels)
             keywords = self.textual.match_features(self.matcher, patches.features)
         with clock("write"):
-            text = self._write(pixels, keywords)[0]
+            text = self._write(pixels, patches, keywords)[0]
         with clock("evidence"):
             result = self._evidence(Result(_image(film, frontal), self.info, text), patches, film.geometry)
         return replace(result, keywords=_keywords(keywords[0], result.patches)), patches
 
-    def _write(self, pixels: Float[Tensor, "b 1 h w"], keywords: list[list[MatchedKeyword]]) -> list[str]:
+    def _write(self, pixels: Float[Tensor, "b 1 h w"], patches: FilmPatches, keywords: list[list[MatchedKeyword]]) -> list[str]:
         codes = self.vqgan.encode(pixels).flatten(1)
-        return self.llm.write(codes, [[keyword.text for keyword in film] for film in keywords])
+        sampled = self.llm.candidates(codes, [[keyword.text for keyword in film] for film in keywords])
+        belief = self.preset.language.belief
+        return [compose_for(film, texts, self.alignment, belief) for film, texts in zip(patches.pooled, sampled, strict=True)]
 
     def _draw(self, text: str, seed: int, clock: Stopwatch) -> tuple[Float[Tensor, "1 1 h w"], tuple[KeypatchRecord, ...], tuple[int, ...]]:
         with clock("keypatches"):

@@ -76,6 +76,7 @@ class Model:
         self.classifier = (
             FilmClassifier(self.preset.encoder, ["normal", "cardiomegaly"]).eval().requires_grad_(False) if classifier else None
         )
+        self.alignment = None
         self.matcher, self.vqgan, self.lives, self.asked = Matcher(), Coder(), lives, 0
 
     def write_reports(self, pixels):

@@ -49,7 +49,7 @@ class Coder(nn.Module):
 class Model:
     """Draws what it is given, film by film, by the number in the report; dies after a number of batches."""
 
-    preset, matcher, vqgan = OPENI_SMALL, None, Coder()
+    preset, matcher, alignment, vqgan = OPENI_SMALL, None, None, Coder()
 
     def __init__(self, films, classifier=True, name="toy", lives=100):
         self.films, self.info, self.lives, self.asked = films, {"name": name}, lives, []

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclicxr.language.decoding import Cache, Session, candidates, consensus, guided, hidden_states, pick, sample
+from cyclicxr.language.decoding import Cache, Session, candidates, guided, hidden_states, pick, sample
 
 
 def test_hidden_states_give_hugging_faces_logits(model):
@@ -83,39 +83,6 @@ def test_candidates_are_those_of_one_text_at_a_time(model):
         for copy in range(6):
             alone = candidates(model.model, [prompt], choices, chances[row : row + 1, copy : copy + 1], **numbers)
             assert alone == [[together[row][copy]]]
-
-
-def test_consensus_by_hand():
-    """a b c and a b d have 6 n-grams each (3 + 2 + 1) and share a, b and a b: 5 * 3 / (4 * 6 + 6) = 1/2; with e they share none."""
-    a_b_c, a_b_d, e = [1, 2, 3], [1, 2, 4], [5]
-    assert consensus([e, a_b_d, a_b_c]) == 1  # the first of the best
-    assert consensus([a_b_c, e, e]) == 1
-    assert consensus([[], [], a_b_c]) == 0
-    assert consensus([[1, 2], [1, 2], [3, 4]]) == 0
-
-
-def test_consensus_prefers_the_longer_of_two_that_agree():
-    """a for a b: 5 * 1 / (4 * 3 + 1) = 5/13; a b for a: 5 * 1 / (4 * 1 + 3) = 5/7."""
-    assert consensus([[1], [1, 2]]) == 1
-
-
-def test_little_weight_on_recall_prefers_the_shorter_of_two_that_agree():
-    """beta 1/2: a for a b: 5/4 * 1 / (3/4 + 1) = 5/7; a b for a: 5/4 * 1 / (1/4 + 3) = 5/13."""
-    assert consensus([[1, 2], [1]], recall=0.5) == 1
-
-
-@given(texts=st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=6))
-def test_the_consensus_is_a_text_of_greatest_mean_f2(texts):
-    def f2(said: list[int], other: list[int]) -> float:
-        runs = [[tuple(text[i : i + n]) for n in range(1, 5) for i in range(len(text) - n + 1)] for text in (said, other)]
-        shared = sum(min(runs[0].count(run), runs[1].count(run)) for run in set(runs[0]))
-        if not shared:
-            return 0.0
-        precision, recall = shared / len(runs[0]), shared / len(runs[1])
-        return 5 * precision * recall / (4 * precision + recall)
-
-    means = [sum(f2(text, other) for k, other in enumerate(texts) if k != i) for i, text in enumerate(texts)]
-    assert means[consensus(texts)] == pytest.approx(max(means))
 
 
 def test_a_sample_follows_from_its_chances(model):

@@ -63,15 +63,16 @@ def test_of_a_long_report_the_end_stands_before_the_sentence(model, vocabulary):
 
 def test_reports_side_by_side_are_those_written_alone(model):
     hints = [["effusion"], ["cardiomegaly", "tube", "no edema"]]
-    together = model.write(CODES, hints)
-    alone = [model.write(CODES[i : i + 1], hints[i : i + 1])[0] for i in range(2)]
+    together = list(model.candidates(CODES, hints))
+    alone = [next(model.candidates(CODES[i : i + 1], hints[i : i + 1])) for i in range(2)]
+    assert [len(texts) for texts in together] == [model.cfg.candidates] * 2
     assert together == alone
     assert together[0] != together[1]
 
 
 def test_a_report_never_holds_an_image_token(model, vocabulary):
     model.model.get_output_embeddings().weight.data[vocabulary.image_choices()] *= 50  # it wants to
-    assert "<img_" not in model.write(CODES, [[], []])[0]
+    assert "<img_" not in " ".join(next(model.candidates(CODES, [[], []])))
 
 
 def test_a_film_is_exactly_its_number_of_codes(model):
@@ -114,7 +115,7 @@ def test_a_bare_hugging_face_loads_it(model, vocabulary, tmp_path):
 def test_saved_and_loaded_it_writes_and_draws_the_same(model, tmp_path):
     model.save(tmp_path / "llm", half=False)
     loaded = LanguageModel.load(tmp_path / "llm")
-    assert loaded.write(CODES, [["tube"], []]) == model.write(CODES, [["tube"], []])
+    assert list(loaded.candidates(CODES, [["tube"], []])) == list(model.candidates(CODES, [["tube"], []]))
     assert torch.equal(loaded.draw(REPORTS[:1], [[1]], seed=3), model.draw(REPORTS[:1], [[1]], seed=3))
     assert loaded.cfg == model.cfg
 

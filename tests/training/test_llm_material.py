@@ -17,6 +17,7 @@ from cyclicxr.training import llm_material, train_llm
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.llm_material import gather
 from cyclicxr.training.loop import RunDirectory
+from cyclicxr.training.train_match import align
 from cyclicxr.types import Study
 from cyclicxr.words.encoder import train_tokenizer
 
@@ -39,6 +40,7 @@ SMALL: dict[str, object] = {
     "vqgan.channels": 8,
     "codebooks.keywords_per_group": 8,
     "codebooks.pairs": 4,
+    "match.global_least": 2,
     "language.vocabulary": 300,
     "language.width": 16,
     "language.layers": 1,
@@ -72,6 +74,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, preset: Preset, corpus: Corpus
     train = corpus.split("train")
     matcher = AdaMatch.build(preset.encoder, preset.words, preset.match, train_tokenizer(train.reports, 200)).eval()
     matcher.save(made.model)
+    align(matcher, train, corpus.split("val"), preset)[0].save(made.model)
     vqgan = VQGAN(preset.vqgan).eval()
     vqgan.save(made.model / "vqgan.safetensors")
     finder = extractor(preset.codebooks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ def material(n: int, seed: int) -> Material:
     codes[0] = torch.tensor(which)[:, None]
     hints = [[FINDINGS[i]] for i in which]
     reports = [f"{FINDINGS[i]}{' seen' * (row % 3)}." for row, i in enumerate(which)]
-    return Material(codes, [hints] * 4, [[i] for i in which], reports)
+    return Material(codes, [hints] * 4, [[i] for i in which], torch.zeros(n, 2), reports)
 
 
 def trainer(cfg: LanguageConfig = TOY, n: int = 20) -> LanguageTrainer:
@@ -117,8 +118,8 @@ def test_it_learns_to_name_the_keyword_and_to_draw_the_report():
     assert losses["drawing loss"] < losses["drawing loss without report"]
     toy.model.eval()
     noise = torch.randint(CODES, (4, TOKENS))
-    written = toy.model.write(noise, [[finding] for finding in FINDINGS])
-    assert [finding in text for finding, text in zip(FINDINGS, written, strict=True)] == [True] * 4
+    written = toy.model.candidates(noise, [[finding] for finding in FINDINGS])
+    assert all(statistics.fmean(finding in text for text in texts) > 0.8 for finding, texts in zip(FINDINGS, written, strict=True))
     drawn = toy.model.draw([f"{finding} seen." for finding in FINDINGS], [[i] for i in range(4)], seed=0)
     assert float((drawn == torch.arange(4)[:, None]).float().mean()) > 0.8
 

@@ -16,6 +16,7 @@ from cyclicxr.checkpoint import write_json
 from cyclicxr.data.openi import NORMAL, findings_of
 from cyclicxr.evaluate.system import Case, Table, mean_patch, over_films, similarities
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.metrics.interval import Measure, measure, paired, single
 from cyclicxr.metrics.pools import Pool, PooledRanks, batches, pooled_ranks, sample
 from cyclicxr.metrics.retrieval import (
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 BATCH, SAMPLE = 112, 1000  # [paper 4.1] films of a GPU's batch; pools that LIMITR and others rank in
 SHUFFLES = 20  # seeds of batches and samples
+JOINED, GLOBAL = "with the global alignment", "the global alignment alone"
 GRID, POOLED, RANDOM = "same weights with its patches put back on the grid", "mean patch against mean word", "random similarity"
 
 Similarity = Float[np.ndarray, "n n"]  # film i against the report of film j
@@ -66,25 +68,28 @@ class Pairs:
         return {TO_REPORT: self.to_report, TO_FILM: self.to_film}
 
 
-def retrieval_tables(matchers: Mapping[str, AdaMatch], case: Case, out: Path) -> dict[str, Table]:
+def retrieval_tables(
+    matchers: Mapping[str, AdaMatch], case: Case, out: Path, alignment: GlobalAlignment | None = None
+) -> dict[str, Table]:
     """Tables of the first matcher, a row a direction: "retrieval" (whole split, identical reports one text), "retrieval, exact pair",
     "…, batches of 112", "…, pools of 1,000" (where the split has as many films), "…, same findings"; of each other system "retrieval,
     NAME" over the whole split; and "retrieval, paired", their differences over the same queries.
 
-    Other systems: the other matchers, the first one's weights with its patches put back on the grid, its mean patch against its mean word,
+    Other systems: the first matcher with its global alignment, and that alone; the other matchers; the first one's weights with its patches put back on the grid, its mean patch against its mean word,
     and random numbers. A text is the report as the studies table is read, without marks of removed words.
 
     Args:
         matchers: name -> matcher; the first is the one that is evaluated.
         case: what is evaluated.
         out: `ranks.json` there holds the rank of each query: system -> direction -> ranks.
+        alignment: the first matcher's, where it has one.
 
     Raises:
         InputError: a similarity that is not a number.
 
     Source: Tables 3 and 4 print R@K and name no pool.
     """
-    systems = _systems(matchers, case)
+    systems = _systems(matchers, case, alignment)
     name, ours = next(iter(systems.items()))
     ranks = {system: pairs.ranks() for system, pairs in systems.items()}
     write_json(out / "ranks.json", {system: {way: found.tolist() for way, found in ways.items()} for system, ways in ranks.items()})
@@ -111,7 +116,7 @@ def retrieval_tables(matchers: Mapping[str, AdaMatch], case: Case, out: Path) ->
 # ---- systems
 
 
-def _systems(matchers: Mapping[str, AdaMatch], case: Case) -> dict[str, Pairs]:
+def _systems(matchers: Mapping[str, AdaMatch], case: Case, alignment: GlobalAlignment | None) -> dict[str, Pairs]:
     """Name -> similarities, each computed once for all pools."""
     films, texts = case.cases.pixels, case.cases.reports
     distinct = list(dict.fromkeys(texts))
@@ -121,6 +126,10 @@ def _systems(matchers: Mapping[str, AdaMatch], case: Case) -> dict[str, Pairs]:
     for name, other in matchers.items():
         case.progress(f"matching films and reports ({name})", len(found), len(matchers))
         found[name] = similarities(other, films, distinct)
+    if alignment is not None:
+        overall = alignment.similarity(over_films(lambda pixels: matcher.encode_films(pixels).pooled, films), distinct)
+        to_report, to_film = alignment.join(*(torch.from_numpy(side) for side in found[next(iter(matchers))]), overall)
+        found |= {JOINED: (to_report.numpy(), to_film.numpy()), GLOBAL: (overall.numpy(), overall.numpy())}
     fixed = on_the_grid(matcher)
     if fixed is not None:
         found[GRID] = similarities(fixed, films, distinct)

@@ -38,7 +38,8 @@ PROTOCOL = {
         "Reports: findings and impression, one reference a film, as it is given (OpenI's XXXX stay in, as the field does; 'without "
         "marks' is the same with them removed from both sides); tokens: {tokenizer}; BLEU, ROUGE-L, CIDEr and METEOR as pycocoevalcap "
         "defines them. 'Films shuffled' are the same reports given to other films: what a model that does not look would score. Finding "
-        "scores: findings that the text affirms against the labels of the film."
+        "scores: findings that the text affirms against the labels of the film. F1-14 and F1-5: CheXpert's labels of the text, by our own "
+        "rules, against those of the true report; uncertain counts as positive, as in the field."
     ),
     "draw": (
         "Drawing: one film for each true report, as many drawn as real, all as 8-bit pixels of the network's size, nothing cut off. FID "
@@ -56,7 +57,7 @@ PROTOCOL = {
         "identical one of another film stands before it. Batches of 112 (a GPU's batch in the paper, which names no pool) and pools of "
         "1,000 (where the split has as many films): mean over 20 shuffles, seeds 0 to 19, its interval over films, and the standard "
         "deviation between shuffles. Same findings: any report is right whose film shows exactly the same ones. Paired: differences of "
-        "R@K on the same queries, p two-sided. 'Patches put back on the grid' are the same weights at test time, no matcher trained so."
+        "R@K on the same queries, p two-sided. 'With the global alignment' adds the similarity of film and report as wholes (decision 34). 'Patches put back on the grid' are the same weights at test time, no matcher trained so."
     ),
     "cycle": (
         "Cycle: a film is drawn from the report that was written for a film, and a report is written for the film that was drawn from a "
@@ -245,7 +246,7 @@ def _run(task: str, model: Evaluated, case: Case, request: Request, others: Sequ
         films = {other.name: other.films for other in others if other.films is not None}
         return score_drawn_films(model, case, out, films, {name: backbone(name, path) for name, path in request.backbones.items()})
     if task == "retrieval":
-        return retrieval_tables({OURS: model.matcher, **request.compare}, case, out)
+        return retrieval_tables({OURS: model.matcher, **request.compare}, case, out, model.alignment)
     if task == "cycle":
         return score_cycles(model, case, out)
     return score_grounding(model, case, request.boxes, out)

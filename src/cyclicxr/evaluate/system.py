@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cyclicxr.config import Preset
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.match.maxsim import maxsim
 from cyclicxr.metrics.interval import Measure
 from cyclicxr.patches.classifier import FilmClassifier
@@ -35,6 +36,7 @@ class Evaluated(Protocol):
     preset: Preset
     classifier: FilmClassifier | None
     matcher: AdaMatch
+    alignment: GlobalAlignment | None
     vqgan: VQGAN
 
     def write_reports(self, pixels: UInt8[Tensor, "b s s"]) -> list[str]:

@@ -5,8 +5,6 @@ Generation chooses among the ids that the caller allows, by construction: no oth
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -14,8 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
-ORDERS = 4  # of the n-grams that two texts share
-RECALL = 2.0  # [ours] how many times more than precision recall counts between two texts; benchmarks/consensus.py measures others
 CROWDED = 0.75  # share of a session's rows still being written, below which the others are dropped
 
 
@@ -169,28 +165,6 @@ def candidates(
             texts, ids, unfinished = texts[unfinished], ids[unfinished], unfinished[unfinished]
         session.add(ids)
     return [written[row * copies : (row + 1) * copies] for row in range(rows)]
-
-
-def consensus(texts: Sequence[Sequence[int]], recall: float = RECALL) -> int:
-    """Which text says most of what the others say: of samples, the one of least expected loss (minimum Bayes risk).
-
-    How well a text stands for another: F2 of the n-grams of 1 to 4 tokens that they share, 5 shared / (4 of the other's + its own);
-    recall weighs more, else short texts win. Of ab, ab and cd: the first.
-
-    Args:
-        texts: token ids of each.
-        recall: beta of the F measure, > 0.
-
-    Source: minimum Bayes risk decoding, Kumar & Byrne 2004.
-    """
-    counts = [Counter(tuple(text[i : i + n]) for n in range(1, ORDERS + 1) for i in range(len(text) - n + 1)) for text in texts]
-    totals = [max(1, sum(count.values())) for count in counts]
-    worth, weight = [0.0] * len(texts), recall * recall
-    for i, j in itertools.combinations(range(len(texts)), 2):
-        shared = sum((counts[i] & counts[j]).values())
-        worth[i] += (1 + weight) * shared / (weight * totals[j] + totals[i])
-        worth[j] += (1 + weight) * shared / (weight * totals[i] + totals[j])
-    return max(range(len(texts)), key=worth.__getitem__)
 
 
 @torch.inference_mode()

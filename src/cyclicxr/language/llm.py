@@ -121,24 +121,19 @@ class LanguageModel(nn.Module):
         logits = self.model.get_output_embeddings()(hidden[learned])  # (r, v)
         return functional.cross_entropy(logits.float(), labels[learned])
 
-    def write(self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]]) -> list[str]:
-        """Films as codes, and the keywords of each -> reports.
+    def candidates(self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+        """Films as codes, and the keywords of each -> `candidates` sampled reports of each film, in order.
 
-        Of `candidates` sampled reports the one that agrees most with the others is given. A report depends on its film and keywords,
-        not on what stands beside it: the same film gives the same report.
+        They depend on the film and its keywords, not on what stands beside it: the same film gives the same reports.
 
-        Source: 3.2.1, Fig. 3; the choice is ours (docs/decisions/0024-consensus-reports.md).
+        Source: 3.2.1, Fig. 3; sampling many is ours (docs/decisions/0024-consensus-reports.md).
         """
-        return [self.vocabulary.text(texts[decoding.consensus(texts)]) for texts in self.candidates(codes, keywords)]
-
-    def candidates(self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]]) -> Iterator[list[list[int]]]:
-        """The sampled reports of each film as token ids, among which `write` chooses."""
         prompts = [report_prompt(self.vocabulary, row.tolist(), hints).ids for row, hints in zip(codes, keywords, strict=True)]
         shape = (self.cfg.candidates, self.cfg.max_report_tokens)
         rows = max(1, TEXTS // self.cfg.candidates)
         for start in range(0, len(prompts), rows):
             some = prompts[start : start + rows]
-            yield from decoding.candidates(
+            sampled = decoding.candidates(
                 self.model,
                 some,
                 self.vocabulary.report_choices(),
@@ -148,6 +143,7 @@ class LanguageModel(nn.Module):
                 temperature=self.cfg.report_temperature,
                 top_k=self.cfg.top_k,
             )
+            yield from ([self.vocabulary.text(ids) for ids in film] for film in sampled)
 
     @torch.inference_mode()
     def likelihood(

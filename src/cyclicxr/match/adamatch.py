@@ -31,12 +31,14 @@ class FilmPatches:
         boxes: (b, n, 4) corners in [0, 1].
         anchors: (n, 2) centres of the fixed patches.
         shifts: (b, n, 2) from the fixed centre to the adaptive patch's.
+        pooled: (b, f) mean and maximum over the patches of stages 2 to 4, for the global alignment.
     """
 
     features: Float[Tensor, "b n d"]
     boxes: Float[Tensor, "b n 4"]
     anchors: Float[Tensor, "n 2"]
     shifts: Float[Tensor, "b n 2"]
+    pooled: Float[Tensor, "b f"]
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,12 @@ class AdaMatch(nn.Module):
 
     def encode_films(self, pixels: Float[Tensor, "b 1 h w"]) -> FilmPatches:
         """Films in [0, 1] -> their adaptive patches."""
-        found = self.image(pixels)[self.stage - 1]
+        stages = self.image(pixels)
+        found = stages[self.stage - 1]
         features = functional.normalize(self.project(found.features).float(), dim=-1)
         middle = (found.boxes[..., :2] + found.boxes[..., 2:]) / 2
-        return FilmPatches(features, found.boxes, found.anchors, middle - found.anchors)
+        pooled = [part for stage in stages[1:] for part in (stage.features.float().mean(1), stage.features.float().amax(1))]
+        return FilmPatches(features, found.boxes, found.anchors, middle - found.anchors, torch.cat(pooled, dim=1))
 
     def encode_tokens(self, tokens: TokenBatch) -> TextWords:
         """Tokens -> words."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, sha256_of, write_json
@@ -36,12 +36,14 @@ class Material:
         codes: (v, n, s) codes of the films.
         keywords: of each variant of each film, the most telling first.
         keypatches: codes of each report's keypatches; never one of the study itself.
+        pooled: (n, f) of each film as it is, for the global alignment.
         reports: without marks of removed words.
     """
 
     codes: Int[Tensor, "v n s"]
     keywords: list[list[list[str]]]
     keypatches: list[list[int]]
+    pooled: Float[Tensor, "n f"]
     reports: list[str]
 
     def __len__(self) -> int:
@@ -61,21 +63,23 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int) -> 
     reports = [without_marks(report) or report for report in corpus.reports]
     if stored.with_suffix(".json").exists():
         hints = read_json(stored.with_suffix(".json"))
-        return Material(load_tensors(stored.with_suffix(".safetensors"))["codes"], hints["keywords"], hints["keypatches"], reports)
+        tensors = load_tensors(stored.with_suffix(".safetensors"))
+        return Material(tensors["codes"], hints["keywords"], hints["keypatches"], tensors["pooled"], reports)
     log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
     matcher = AdaMatch.load(run.model)
-    codes, keywords = _films(corpus, preset, run.model, matcher, variants)
+    codes, keywords, pooled = _films(corpus, preset, run.model, matcher, variants)
     keypatches = _keypatches(corpus, run.model, matcher, reports)
-    save_tensors(stored.with_suffix(".safetensors"), {"codes": codes})
+    save_tensors(stored.with_suffix(".safetensors"), {"codes": codes, "pooled": pooled})
     write_json(stored.with_suffix(".json"), {"keywords": keywords, "keypatches": keypatches})
-    return Material(codes, keywords, keypatches, reports)
+    return Material(codes, keywords, keypatches, pooled, reports)
 
 
 @torch.inference_mode()
-def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, variants: int) -> tuple[Tensor, list[list[list[str]]]]:
+def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, variants: int) -> tuple[Tensor, list[list[list[str]]], Tensor]:
     vqgan = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).eval()
     codebook = TextualCodebook.load(model / "textual_codebook.json")
     codes: list[Tensor] = []
+    pooled: list[Tensor] = []
     keywords: list[list[list[str]]] = []
     for variant in range(variants):
         torch.manual_seed(preset.seed + variant)
@@ -85,10 +89,12 @@ def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, varia
             pixels = augment(pixels) if variant else pixels
             with torch.autocast("cpu", torch.bfloat16, enabled=variant > 0):  # the film itself as it will be encoded when it matters
                 rows.append(vqgan.encode(pixels).flatten(1))
-                found += codebook.match(matcher, pixels)
+                patches = matcher.encode_films(pixels)
+                found += codebook.match_features(matcher, patches.features)
+            pooled += [] if variant else [patches.pooled]
         codes.append(torch.cat(rows))
         keywords.append([[keyword.text for keyword in film] for film in found])
-    return torch.stack(codes), keywords
+    return torch.stack(codes), keywords, torch.cat(pooled)
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cyclicxr.compose import compose_for
 from cyclicxr.config import LanguageConfig, Preset
 from cyclicxr.data.openi import findings_of
 from cyclicxr.language.llm import LanguageModel
@@ -26,6 +27,7 @@ from cyclicxr.language.prompt import (
     report_response,
 )
 from cyclicxr.language.vocabulary import Vocabulary
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.metrics.clinical import named_findings, score_findings, scored_findings
 from cyclicxr.metrics.report import score_reports
 from cyclicxr.tokens.vqgan import VQGAN
@@ -163,7 +165,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     run_loop("llm", trainer, run, epochs=preset.language.epochs, seed=preset.seed, resume=resume)
     model.save(run.model / "llm")
     shipped = LanguageModel.load(run.model / "llm")
-    run.record("llm", {**trainer.validate(), **written_scores(shipped, val, val_material)})
+    run.record("llm", {**trainer.validate(), **written_scores(shipped, GlobalAlignment.load(run.model), val, val_material)})
 
 
 def new_model(
@@ -178,10 +180,11 @@ def new_model(
     return LanguageModel.build(vocabulary, cfg, image_tokens, code_vectors)
 
 
-def written_scores(model: LanguageModel, corpus: Corpus, material: Material) -> dict[str, float]:
+def written_scores(model: LanguageModel, alignment: GlobalAlignment, corpus: Corpus, material: Material) -> dict[str, float]:
     """Scores of the reports that the model writes for the first films of a split: the wording, how many differ, the findings named."""
     n = min(WRITTEN, len(corpus))
-    written = model.write(material.codes[0, :n], material.keywords[0][:n])
+    sampled = model.candidates(material.codes[0, :n], material.keywords[0][:n])
+    written = [compose_for(film, texts, alignment, model.cfg.belief) for film, texts in zip(material.pooled[:n], sampled, strict=True)]
     studies = corpus.studies[:n]
     ids = [study.id for study in studies]
     scores = score_reports({study.id: study.report for study in studies}, dict(zip(ids, written, strict=True)))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.match.loss import adamatch_loss
 from cyclicxr.match.maxsim import maxsim
 from cyclicxr.metrics.retrieval import score_retrieval
@@ -104,16 +105,42 @@ class MatchTraining(Stateful):
     def validate(self) -> dict[str, float]:
         """Retrieval over the whole validation split, identical reports one positive."""
         self.model.eval()
-        to_text, to_image = similarities(self.model, self.val)
-        groups = groups_of(self.val.reports).tolist()
-        forth, back = score_retrieval(to_text.numpy(), groups)["CXR-to-report"], score_retrieval(to_image.numpy(), groups)["report-to-CXR"]
-        return {
-            f"{name} {key}": scores[key] for name, scores in (("i2t", forth), ("t2i", back)) for key in ("R@1", "R@5", "R@10", "chance@10")
-        }
+        return retrieval_numbers(*similarities(self.model, self.val), self.val)
+
+
+def retrieval_numbers(to_text: Float[Tensor, "n n"], to_film: Float[Tensor, "n n"], corpus: Corpus) -> dict[str, float]:
+    """R@K and chance, both ways, of every film to every report of a corpus."""
+    groups = groups_of(corpus.reports).tolist()
+    forth, back = score_retrieval(to_text.numpy(), groups)["CXR-to-report"], score_retrieval(to_film.numpy(), groups)["report-to-CXR"]
+    return {f"{name} {key}": scores[key] for name, scores in (("i2t", forth), ("t2i", back)) for key in ("R@1", "R@5", "R@10", "chance@10")}
+
+
+@torch.inference_mode()
+def align(matcher: AdaMatch, train: Corpus, val: Corpus, preset: Preset) -> tuple[GlobalAlignment, dict[str, float]]:
+    """The global alignment of a trained matcher, and what it adds to retrieval on the validation split.
+
+    Args:
+        matcher: as it was saved, in evaluation mode.
+        train: teaches it.
+        val: says how far the kinds of similarity spread.
+        preset: `match` and the seed.
+    """
+    seen, new = pooled(matcher, train), pooled(matcher, val)
+    learned = GlobalAlignment.fit(seen, [without_marks(report) for report in train.reports], preset.match, preset.seed)
+    overall = learned.similarity(new, [without_marks(report) for report in val.reports])
+    local = similarities(matcher, val)
+    learned = learned.calibrate(*local, overall)
+    alone, joined = retrieval_numbers(overall, overall, val), retrieval_numbers(*learned.join(*local, overall), val)
+    return learned, {f"{kind}, {key}": value for kind, found in (("global", alone), ("joined", joined)) for key, value in found.items()}
+
+
+def pooled(matcher: AdaMatch, corpus: Corpus, batch: int = 64) -> Float[Tensor, "n f"]:
+    """The pooled patches of every film."""
+    return torch.cat([matcher.encode_films(corpus.films(rows)).pooled for rows in in_order(len(corpus), batch)])
 
 
 def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
-    """Train AdaMatch from the classifier's encoder and write it into the model directory.
+    """Train AdaMatch from the classifier's encoder, align films and reports globally, and write both into the model directory.
 
     Raises:
         InputError: no split `train` or `val`, or no classifier yet.
@@ -124,4 +151,6 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     run_loop("match", training, run, epochs=preset.match.epochs, seed=preset.seed, resume=resume)
     training.model.save(run.model)
     cut = training.model.tokens(training.reports).cut
-    run.record("match", {**training.validate(), "reports cut": cut, "seconds": seconds_spent(run, "match")})
+    learned, gained = align(AdaMatch.load(run.model), training.train, training.val, preset)
+    learned.save(run.model)
+    run.record("match", {**training.validate(), **gained, "reports cut": cut, "seconds": seconds_spent(run, "match")})

@@ -1,0 +1,138 @@
+"""Global alignment (ours, beside the paper's local one): a film as a whole against a text as a whole, by one linear map learned in closed
+form; knows neither patches nor the places of words.
+
+MaxSim says which patch speaks for which word, and averages over all of them: a film's one finding is a word among forty. Here a text is the
+words it holds, each by how rare it is, and a film is what ridge regression expects its report to hold (docs/decisions/0034).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn import functional
+
+from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, write_json
+from cyclicxr.config import MatchConfig
+from cyclicxr.types import InputError
+
+WEIGHTS, TERMS = "global.safetensors", "global.json"
+_TOKEN = r"[a-z]+"
+
+
+@dataclass(frozen=True)
+class GlobalAlignment:
+    """What `fit` learned.
+
+    Args:
+        terms: t words and pairs of words, in the order of the columns.
+        rarity: (t,) one over the deviation of a term's occurrence in the training reports.
+        directions: (t, r) the r directions in which training reports differ most.
+        usual: (r,) the mean training report.
+        centre: (f,) the mean film.
+        scale: (f,) the deviation of each of its features.
+        weights: (f, r) from a film to its expected report.
+        deviations: (3,) of the image-to-text, text-to-image and global similarities of held-out films and reports: what makes them add up.
+    """
+
+    terms: tuple[str, ...]
+    rarity: Float[Tensor, " t"]
+    directions: Float[Tensor, "t r"]
+    usual: Float[Tensor, " r"]
+    centre: Float[Tensor, " f"]
+    scale: Float[Tensor, " f"]
+    weights: Float[Tensor, "f r"]
+    deviations: Float[Tensor, " 3"]
+
+    @classmethod
+    def fit(cls, films: Float[Tensor, "n f"], reports: Sequence[str], config: MatchConfig, seed: int) -> GlobalAlignment:
+        """Learn it from the training split.
+
+        Args:
+            films: pooled patches, `FilmPatches.pooled`.
+            reports: one a film, without marks of removed words.
+            config: its `global_*` numbers.
+            seed: of the singular value decomposition.
+
+        Raises:
+            InputError: fewer than two terms are in `global_least` reports.
+        """
+        counter = CountVectorizer(binary=True, ngram_range=(1, 2), min_df=min(config.global_least, len(reports)), token_pattern=_TOKEN)
+        try:
+            counts = counter.fit_transform(reports)
+        except ValueError:
+            counts = sparse.csr_matrix((len(reports), 0))
+        if counts.shape[1] < 2:
+            raise InputError(f"global alignment: fewer than two terms are in {config.global_least} of {len(reports)} reports; give more reports")
+        scaler, seen = StandardScaler(with_mean=False), StandardScaler()
+        scaled = scaler.fit_transform(counts.astype(np.float64))
+        reduce = TruncatedSVD(min(config.global_dimensions, counts.shape[1] - 1), random_state=seed)
+        reduced = reduce.fit_transform(scaled)
+        usual = reduced.mean(0)
+        ridge = Ridge(config.global_penalty, fit_intercept=False).fit(seen.fit_transform(films.numpy()), reduced - usual)
+        learned = {
+            "rarity": 1 / scaler.scale_,
+            "directions": reduce.components_.T,
+            "usual": usual,
+            "centre": seen.mean_,
+            "scale": seen.scale_,
+            "weights": ridge.coef_.T,
+            "deviations": np.ones(3),
+        }
+        return cls(tuple(counter.get_feature_names_out()), **{name: torch.from_numpy(np.asarray(part)).float() for name, part in learned.items()})
+
+    def expect(self, films: Float[Tensor, "b f"]) -> Float[Tensor, "b r"]:
+        """The report that a film calls for, as a unit vector."""
+        return functional.normalize((films.float() - self.centre) / self.scale @ self.weights, dim=-1)
+
+    def embed(self, texts: Sequence[str]) -> Float[Tensor, "c r"]:
+        """Texts as unit vectors; one that holds no term is the zero vector less the usual report, as any other."""
+        counts = CountVectorizer(binary=True, ngram_range=(1, 2), vocabulary=self.terms, token_pattern=_TOKEN).transform(texts)
+        held = torch.from_numpy(counts.toarray()).float() * self.rarity
+        return functional.normalize(held @ self.directions - self.usual, dim=-1)
+
+    def similarity(self, films: Float[Tensor, "b f"], texts: Sequence[str]) -> Float[Tensor, "b c"]:
+        """Cosine of what each film calls for and what each text holds, in [-1, 1]."""
+        return self.expect(films) @ self.embed(texts).T
+
+    def calibrate(
+        self, to_text: Float[Tensor, "b c"], to_film: Float[Tensor, "b c"], overall: Float[Tensor, "b c"]
+    ) -> GlobalAlignment:
+        """With the deviations of three kinds of similarity, of films and reports that nothing was trained on."""
+        parts = [kind.std(correction=0).clamp(min=1e-6) for kind in (to_text, to_film, overall)]
+        return replace(self, deviations=torch.stack(parts).float())
+
+    def join(
+        self, to_text: Float[Tensor, "b c"], to_film: Float[Tensor, "b c"], overall: Float[Tensor, "b c"]
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+        """Local similarities with the global one added, each in its own deviations. For deviations of 1, .5 + .2 = .7."""
+        of_text, of_film, of_all = self.deviations
+        return to_text / of_text + overall / of_all, to_film / of_film + overall / of_all
+
+    def save(self, directory: Path) -> None:
+        """Write `global.safetensors` (float16) and `global.json`."""
+        save_tensors(directory / WEIGHTS, {each.name: getattr(self, each.name) for each in fields(self) if each.name != "terms"}, half=True)
+        write_json(directory / TERMS, list(self.terms))
+
+    @classmethod
+    def load(cls, directory: Path) -> GlobalAlignment:
+        """What `save` wrote.
+
+        Raises:
+            InputError: a file is missing or broken, or the two do not belong together.
+        """
+        parts, terms = load_tensors(directory / WEIGHTS), read_json(directory / TERMS)
+        expected = {each.name for each in fields(cls)} - {"terms"}
+        if set(parts) != expected or not isinstance(terms, list) or len(terms) != len(parts["rarity"]):
+            raise InputError(f"{directory / WEIGHTS}: no global alignment of the terms beside it; run the match stage again")
+        return cls(tuple(terms), **parts)

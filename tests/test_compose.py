@@ -1,0 +1,97 @@
+"""Many samples -> one report: the worth of a report by hand, contradictions, order, and that no step could make it better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cyclicxr.compose import LONGEST, RECALL, _climb, _contradictions, _Pool, compose, compose_for
+from cyclicxr.match.global_alignment import GlobalAlignment
+
+SENTENCES = ["The heart is large.", "The lungs are clear.", "No pneumothorax.", "There is a nodule.", "Old rib fracture."]
+
+
+def pool(texts: list[str], weights: list[float]) -> _Pool:
+    return _Pool.of(texts, np.array(weights))
+
+
+def test_worth_by_hand():
+    """a b c and a b d have 6 n-grams each and share a, b and a b: 2.5 x 3 / (1.5 x 6 + 6) = .5; with itself each has 1. Weights 3 and 1."""
+    assert RECALL == 1.5
+    found = pool(["a b c", "a b d"], [3.0, 1.0])
+    worth = found.worth(found.samples, found.sizes)
+    assert worth.tolist() == pytest.approx([0.75 + 0.25 * 0.5, 0.25 + 0.75 * 0.5])
+
+
+def test_the_sentences_that_most_samples_say_are_put_together():
+    """No sample holds all three; each is in two of three."""
+    samples = [" ".join([SENTENCES[0], SENTENCES[1]]), " ".join([SENTENCES[1], SENTENCES[2]]), " ".join([SENTENCES[0], SENTENCES[2]])]
+    assert compose(samples, [1.0, 1.0, 1.0]) == " ".join(SENTENCES[:3])
+
+
+def test_a_heavy_sample_decides():
+    samples = [SENTENCES[1], SENTENCES[1], SENTENCES[3]]
+    assert compose(samples, [10.0, 10.0, 1.0]) == SENTENCES[1]
+    assert compose(samples, [1.0, 1.0, 50.0]) == SENTENCES[3]
+
+
+def test_sentences_stand_where_the_samples_have_them():
+    samples = ["There is a nodule. The heart is large.", "There is a nodule. The lungs are clear. The heart is large."]
+    assert compose(samples, [1.0, 1.2]).startswith("There is a nodule.")
+
+
+def test_a_finding_is_not_affirmed_and_denied():
+    """The samples are of two minds; the report is of one."""
+    yes, no = "There is a pleural effusion.", "No pleural effusion."
+    for weights, kept, left in (([2.0, 1.0], yes, no), ([1.0, 2.0], no, yes)):
+        report = compose([f"{SENTENCES[4]} {yes}", f"{SENTENCES[4]} {no}"], weights)
+        assert kept in report and left not in report
+
+
+def test_which_sentences_contradict_each_other():
+    found = _contradictions(["There is a pleural effusion.", "No pleural effusion.", "No pneumothorax.", "The heart is enlarged."])
+    assert np.argwhere(found).tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_sample_that_contradicts_itself_is_mended():
+    assert compose(["No pleural effusion. There is a pleural effusion."], [1.0]) == "There is a pleural effusion."  # the longer of the two
+
+
+def test_without_a_word_there_is_no_report():
+    assert compose(["", " . "], [1.0, 1.0]) == ""
+    assert compose(["", SENTENCES[0]], [5.0, 1.0]) == SENTENCES[0]
+
+
+class Alignment(GlobalAlignment):
+    """The film calls for the second text."""
+
+    def __init__(self):
+        pass
+
+    def similarity(self, films, texts):
+        return torch.tensor([[0.0, 1.0, 0.0]])
+
+
+def test_what_fits_the_film_counts_more():
+    """exp(1 / .1) outweighs the others."""
+    samples = [SENTENCES[1], SENTENCES[3], SENTENCES[1]]
+    assert compose_for(torch.zeros(2), samples, Alignment(), belief=0.1) == SENTENCES[3]
+    assert SENTENCES[1] in compose_for(torch.zeros(2), samples, Alignment(), belief=100.0)
+
+
+@settings(max_examples=40)
+@given(samples=st.lists(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=4), min_size=1, max_size=5), data=st.data())
+def test_no_sentence_more_or_less_would_be_better(samples, data):
+    weights = data.draw(st.lists(st.floats(0.1, 5), min_size=len(samples), max_size=len(samples)))
+    found = pool([" ".join(sample) for sample in samples], weights)
+    chosen = _climb(found, found.first())
+
+    def worth(rows: list[int]) -> float:
+        return float(found.worth(found.grams[rows].max(0, keepdims=True), found.lengths[rows].sum(keepdims=True))[0])
+
+    assert len(set(chosen)) == len(chosen) <= LONGEST
+    others = [chosen[:i] + chosen[i + 1 :] for i in range(len(chosen))] + [[*chosen, i] for i in range(len(found.sentences)) if i not in chosen]
+    assert all(worth(rows) <= worth(chosen) + 1e-5 for rows in others if rows)
