@@ -1,4 +1,4 @@
-"""How many reports are sampled and how the one that is given is chosen: wording and findings on the validation split (decision 0024).
+"""What a report gains by each part of composing it of samples: wording and findings on the validation split (decision 0024).
 
 python benchmarks/consensus.py ../shared/data/openi/studies.csv
 """
@@ -7,29 +7,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from machine import save_result
 
 import cyclicxr
+from cyclicxr.compose import compose, compose_for
 from cyclicxr.data.openi import findings_of
-from cyclicxr.evaluate.baselines import best_constant
-from cyclicxr.language.decoding import consensus
+from cyclicxr.evaluate.baselines import best_constant, derangement
 from cyclicxr.metrics.clinical import named_findings, score_findings
 from cyclicxr.metrics.report import score_reports
 from cyclicxr.training.corpus import load_corpus
 
-SHOWN = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "distinct outputs", "right finding named on abnormal", "any finding named on normal")
-COUNTS, RECALLS = (1, 4, 16, 64), (1.0, 2.0, 3.0)
+SHOWN = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "distinct outputs", "finding macro F1", "right finding named on abnormal")
+COUNTS = (4, 16, 64)
 
 
 @torch.inference_mode()
-def sampled(model: cyclicxr.Model, film: torch.Tensor) -> list[list[int]]:
-    """All reports that were sampled for a film."""
-    keywords = [keyword.text for keyword in model.textual.match(model.matcher, film)[0]]
-    return next(iter(model.llm.candidates(model.vqgan.encode(film).flatten(1), [keywords])))
+def sampled(model: cyclicxr.Model, film: torch.Tensor) -> tuple[list[str], torch.Tensor]:
+    """All reports that were sampled for a film, and its pooled patches."""
+    patches = model.matcher.encode_films(film)
+    keywords = [keyword.text for keyword in model.textual.match_features(model.matcher, patches.features)[0]]
+    return next(model.llm.candidates(model.vqgan.encode(film).flatten(1), [keywords])), patches.pooled[0]
 
 
 def main() -> None:
@@ -41,9 +42,11 @@ def main() -> None:
     model = cyclicxr.load(asked.model)
     corpus = load_corpus(asked.studies, model.preset.encoder.size, asked.cache)
     val = corpus.split("val")
-    written = []
+    samples, films = [], []
     for film in range(len(val)):
-        written.append(sampled(model, val.films([film])))
+        texts, pooled = sampled(model, val.films([film]))
+        samples.append(texts)
+        films.append(pooled)
         print(f"\r{film + 1}/{len(val)}", end="", file=sys.stderr, flush=True)
     references = {study.id: study.report for study in val.studies}
     labels = [findings_of(study.mesh) for study in val.studies]
@@ -56,16 +59,22 @@ def main() -> None:
         words = sum(len(report.split()) for report in reports) / len(reports)
         return {**{name: round(found[name], 4) for name in SHOWN}, "words": round(words, 1)}
 
-    def chosen(choose: Callable[[list[list[int]]], int], count: int) -> list[str]:
-        return [model.llm.vocabulary.text(texts[choose(texts[:count])]) for texts in written]
+    def weighed(films: Sequence[torch.Tensor]) -> list[str]:
+        belief = model.preset.language.belief
+        return [compose_for(film, texts, model.alignment, belief) for film, texts in zip(films, samples, strict=True)]
 
-    rows = [{"sampled": 1, "chosen by": "the first", **scores(chosen(lambda texts: 0, 1))}]
-    for count in COUNTS[1:]:
-        for recall in RECALLS:
-            name = f"F{recall:g} with the others"
-            rows.append({"sampled": count, "chosen by": name, **scores(chosen(lambda texts, by=recall: consensus(texts, by), count))})
+    others = derangement(len(val), 0)
+    ours = weighed(films)
+    rows = [{"sampled": 1, "report": "the sample", **scores([texts[0] for texts in samples])}]
+    rows += [
+        {"sampled": n, "report": "composed, all samples alike", **scores([compose(texts[:n], [1.0] * n) for texts in samples])}
+        for n in COUNTS
+    ]
+    rows.append({"sampled": 64, "report": "composed, samples weighed by the film", **scores(ours)})
+    rows.append({"sampled": 64, "report": "composed, weighed by another film", **scores(weighed([films[i] for i in others]))})
+    rows.append({"sampled": 64, "report": "weighed by the film, given to another", **scores([ours[i] for i in others])})
     constant = best_constant(corpus.split("train").reports, corpus.split("train").reports, 0)
-    rows.append({"sampled": 0, "chosen by": "always-normal (best constant of train)", **scores([constant] * len(val))})
+    rows.append({"sampled": 0, "report": "always-normal (best constant of train)", **scores([constant] * len(val))})
     print(save_result("consensus", {"films": len(val), "split": "val", "rows": rows}))
 
 

@@ -93,5 +93,6 @@ def test_no_sentence_more_or_less_would_be_better(samples, data):
         return float(found.worth(found.grams[rows].max(0, keepdims=True), found.lengths[rows].sum(keepdims=True))[0])
 
     assert len(set(chosen)) == len(chosen) <= LONGEST
-    others = [chosen[:i] + chosen[i + 1 :] for i in range(len(chosen))] + [[*chosen, i] for i in range(len(found.sentences)) if i not in chosen]
+    others = [chosen[:i] + chosen[i + 1 :] for i in range(len(chosen))]
+    others += [[*chosen, i] for i in range(len(found.sentences)) if i not in chosen]
     assert all(worth(rows) <= worth(chosen) + 1e-5 for rows in others if rows)

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from cyclicxr.config import OPENI_SMALL, override
-from cyclicxr.evaluate.matching import GRID, POOLED, RANDOM, on_the_grid, retrieval_tables
+from cyclicxr.evaluate.matching import GLOBAL, GRID, JOINED, POOLED, RANDOM, on_the_grid, retrieval_tables
 from cyclicxr.evaluate.system import Case
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.patches.adapatch import AdaPatch, grid_centres
 from cyclicxr.patches.encoder import ImageEncoder
 from cyclicxr.training.corpus import Corpus
@@ -30,7 +31,7 @@ class Knowing(AdaMatch):
     def encode_films(self, pixels):
         numbers = (pixels[:, 0, 0, 0] * 255).round().long()
         found = self.vectors[numbers].expand(-1, 2, -1) * torch.where(numbers < 100, 1.0, -1.0)[:, None, None]
-        return SimpleNamespace(features=found * float("nan") if self.spoilt else found)
+        return SimpleNamespace(features=found * float("nan") if self.spoilt else found, pooled=numbers[:, None].float())
 
     def encode_texts(self, texts):
         numbers = [int(text.split()[-1]) for text in texts]
@@ -116,6 +117,30 @@ def test_unlabelled_films_have_no_same_findings(tmp_path):
 def test_a_similarity_that_is_no_number_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="'this model' hold NaN"):
         retrieval_tables({"this model": Knowing(spoilt=True)}, case_of(), tmp_path)
+
+
+class Overall(GlobalAlignment):
+    """Knows what the local similarity does not: that the films from 100 on are those of their reports; adds it ten times."""
+
+    def __init__(self):
+        pass
+
+    def similarity(self, films, texts):
+        numbers = torch.tensor([float(text.split()[-1]) for text in texts])
+        return ((films == numbers) & (numbers >= 100)).float()
+
+    def join(self, to_text, to_film, overall):
+        return to_text + 10 * overall, to_film + 10 * overall
+
+
+def test_the_global_alignment_stands_beside_alone_and_joined(tmp_path):
+    """Local: films 0 to 99. Global: 100 to 129. Joined: all of them."""
+    found = retrieval_tables({"this model": Knowing()}, case_of(), tmp_path, Overall())
+    for way in WAYS:
+        local, alone, joined = (found[name][way]["R@1"].value for name in ("retrieval", f"retrieval, {GLOBAL}", f"retrieval, {JOINED}"))
+        assert joined == 1 > local > 0.7
+        assert 0.2 < alone < 0.3
+    assert found["retrieval, paired"][f"{WAYS[0]}, this model against {JOINED}"]["R@1"].value < 0
 
 
 def test_patches_put_back_lie_on_the_grid_and_the_matcher_stays_as_it_was():

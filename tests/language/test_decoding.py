@@ -6,8 +6,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cyclicxr.language.decoding import Cache, Session, candidates, guided, hidden_states, pick, sample
 

@@ -68,15 +68,14 @@ class Pairs:
         return {TO_REPORT: self.to_report, TO_FILM: self.to_film}
 
 
-def retrieval_tables(
-    matchers: Mapping[str, AdaMatch], case: Case, out: Path, alignment: GlobalAlignment | None = None
-) -> dict[str, Table]:
+def retrieval_tables(matchers: Mapping[str, AdaMatch], case: Case, out: Path, alignment: GlobalAlignment | None = None) -> dict[str, Table]:
     """Tables of the first matcher, a row a direction: "retrieval" (whole split, identical reports one text), "retrieval, exact pair",
     "…, batches of 112", "…, pools of 1,000" (where the split has as many films), "…, same findings"; of each other system "retrieval,
     NAME" over the whole split; and "retrieval, paired", their differences over the same queries.
 
-    Other systems: the first matcher with its global alignment, and that alone; the other matchers; the first one's weights with its patches put back on the grid, its mean patch against its mean word,
-    and random numbers. A text is the report as the studies table is read, without marks of removed words.
+    Other systems: the first matcher with its global alignment, and that alone; the other matchers; the first one's weights with its patches
+    put back on the grid, its mean patch against its mean word, and random numbers. A text is the report as the studies table is read,
+    without marks of removed words.
 
     Args:
         matchers: name -> matcher; the first is the one that is evaluated.
@@ -128,7 +127,8 @@ def _systems(matchers: Mapping[str, AdaMatch], case: Case, alignment: GlobalAlig
         found[name] = similarities(other, films, distinct)
     if alignment is not None:
         overall = alignment.similarity(over_films(lambda pixels: matcher.encode_films(pixels).pooled, films), distinct)
-        to_report, to_film = alignment.join(*(torch.from_numpy(side) for side in found[next(iter(matchers))]), overall)
+        image_to_text, text_to_image = (torch.from_numpy(side) for side in found[next(iter(matchers))])
+        to_report, to_film = alignment.join(image_to_text, text_to_image, overall)
         found |= {JOINED: (to_report.numpy(), to_film.numpy()), GLOBAL: (overall.numpy(), overall.numpy())}
     fixed = on_the_grid(matcher)
     if fixed is not None:

@@ -36,7 +36,7 @@ class Evaluated(Protocol):
     preset: Preset
     classifier: FilmClassifier | None
     matcher: AdaMatch
-    alignment: GlobalAlignment | None
+    alignment: GlobalAlignment
     vqgan: VQGAN
 
     def write_reports(self, pixels: UInt8[Tensor, "b s s"]) -> list[str]:

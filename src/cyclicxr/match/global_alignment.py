@@ -73,7 +73,8 @@ class GlobalAlignment:
         except ValueError:
             counts = sparse.csr_matrix((len(reports), 0))
         if counts.shape[1] < 2:
-            raise InputError(f"global alignment: fewer than two terms are in {config.global_least} of {len(reports)} reports; give more reports")
+            few = f"fewer than two terms are in {config.global_least} of {len(reports)} reports"
+            raise InputError(f"global alignment: {few}; give more reports")
         scaler, seen = StandardScaler(with_mean=False), StandardScaler()
         scaled = scaler.fit_transform(counts.astype(np.float64))
         reduce = TruncatedSVD(min(config.global_dimensions, counts.shape[1] - 1), random_state=seed)
@@ -89,7 +90,8 @@ class GlobalAlignment:
             "weights": ridge.coef_.T,
             "deviations": np.ones(3),
         }
-        return cls(tuple(counter.get_feature_names_out()), **{name: torch.from_numpy(np.asarray(part)).float() for name, part in learned.items()})
+        tensors = {name: torch.from_numpy(np.asarray(part)).float() for name, part in learned.items()}
+        return cls(tuple(counter.get_feature_names_out()), **tensors)
 
     def expect(self, films: Float[Tensor, "b f"]) -> Float[Tensor, "b r"]:
         """The report that a film calls for, as a unit vector."""
@@ -105,9 +107,7 @@ class GlobalAlignment:
         """Cosine of what each film calls for and what each text holds, in [-1, 1]."""
         return self.expect(films) @ self.embed(texts).T
 
-    def calibrate(
-        self, to_text: Float[Tensor, "b c"], to_film: Float[Tensor, "b c"], overall: Float[Tensor, "b c"]
-    ) -> GlobalAlignment:
+    def calibrate(self, to_text: Float[Tensor, "b c"], to_film: Float[Tensor, "b c"], overall: Float[Tensor, "b c"]) -> GlobalAlignment:
         """With the deviations of three kinds of similarity, of films and reports that nothing was trained on."""
         parts = [kind.std(correction=0).clamp(min=1e-6) for kind in (to_text, to_film, overall)]
         return replace(self, deviations=torch.stack(parts).float())
