@@ -52,6 +52,8 @@ benchmark: .venv/.test
 	$(BIN)/python benchmarks/burnt_in_text.py "$(STUDIES)"
 	$(BIN)/python benchmarks/frontal_gate.py "$(dir $(STUDIES))"
 	$(BIN)/python benchmarks/image_metrics.py
+	$(BIN)/python benchmarks/report_metrics.py "$(STUDIES)"
+	$(BIN)/python benchmarks/labeler.py "$(STUDIES)"
 	$(BIN)/python benchmarks/write.py
 	$(BIN)/python docs/generate.py
 

@@ -116,6 +116,18 @@ def open_meteor() -> Iterator[Meteor | None]:
             process.kill()
 
 
+class _Stemmer:
+    """nltk's Porter stemmer, each word once: reports repeat theirs."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self.stem = functools.cache(PorterStemmer().stem)
+
+
+_stemmer = functools.cache(_Stemmer)
+
+
 class _NoSynonyms:
     """Stands where nltk's METEOR asks WordNet, which is a download."""
 
@@ -128,7 +140,7 @@ def nltk_meteor(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
     """METEOR (2005) of nltk with exact and stem matches only, in [0, 1]: another metric than METEOR 1.5, and named so."""
     from nltk.translate.meteor_score import single_meteor_score
 
-    return float(single_meteor_score(list(reference), list(hypothesis), wordnet=_NoSynonyms()))
+    return float(single_meteor_score(list(reference), list(hypothesis), stemmer=_stemmer(), wordnet=_NoSynonyms()))
 
 
 def _stanford(runtime: str, lines: list[str]) -> list[list[str]]:
