@@ -47,7 +47,6 @@ benchmark: .venv/.test
 	$(BIN)/python benchmarks/evaluate_openi.py "$(STUDIES)"
 	$(BIN)/python benchmarks/consistency.py "$(STUDIES)"
 	$(BIN)/python benchmarks/grounding.py
-	$(BIN)/python benchmarks/linear_retrieval.py "$(STUDIES)"
 	$(BIN)/python benchmarks/consensus.py "$(STUDIES)"
 	$(BIN)/python benchmarks/burnt_in_text.py "$(STUDIES)"
 	$(BIN)/python benchmarks/frontal_gate.py "$(dir $(STUDIES))"

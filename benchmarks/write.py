@@ -118,19 +118,6 @@ def fixed_patches(found: dict[str, Any]) -> Iterator[str]:
     yield from tables(found["metrics"])
 
 
-@section("Retrieval by a linear model", "linear_retrieval", "`python benchmarks/linear_retrieval.py STUDIES`")
-def linear_retrieval(found: dict[str, Any]) -> Iterator[str]:
-    """The matcher beside a linear model of the same features: what the features hold."""
-    yield (
-        f"{made_by(found)}\nRidge regression from the film classifier's pooled features to counts of words, on the {found['split']} split "
-        f"({found['n']} films): what the features hold, with no patch and no word to show for it.\n"
-    )
-    ways = list(found["linear"])
-    shown = ("R@1", "R@5", "R@10", "chance@10", "median rank")
-    rows = [[f"{system}, {way}", *(short(found[system][way][name]) for name in shown)] for way in ways for system in ("linear", "matcher")]
-    yield plain_table(["", *shown], rows)
-
-
 @section("What composing a report brings", "consensus", "`python benchmarks/consensus.py STUDIES`")
 def consensus(found: dict[str, Any]) -> Iterator[str]:
     """What a report gains by each part of composing it of samples."""
@@ -350,7 +337,7 @@ def report_metrics(found: dict[str, Any]) -> Iterator[str]:
     """Equality with pycocoevalcap, what the stand-in for Java changes, and how long all of it takes."""
     sides, timed = ("pycocoevalcap", "with Java", "without Java"), found["timing"]
     yield f"{made_by(found)}\n400 pairs of real reports (train and val). Without Java there is no METEOR 1.5: nltk's is another.\n"
-    rows = [[name, *(short(of[side]) if side in of else "–" for side in sides)] for name, of in found["equality"].items()]
+    rows = [[name, *(f"{of[side]:.5f}" if side in of else "–" for side in sides)] for name, of in found["equality"].items()]
     yield plain_table(["", *sides], rows)
     seconds, wall = timed["processor seconds"], timed["wall seconds"]
     yield (
@@ -379,7 +366,6 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     targets,
     evaluation,
     fixed_patches,
-    linear_retrieval,
     consensus,
     training,
     speed,

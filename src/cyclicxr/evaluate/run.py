@@ -57,7 +57,7 @@ PROTOCOL = {
         "identical one of another film stands before it. Batches of 112 (a GPU's batch in the paper, which names no pool) and pools of "
         "1,000 (where the split has as many films): mean over 20 shuffles, seeds 0 to 19, its interval over films, and the standard "
         "deviation between shuffles. Same findings: any report is right whose film shows exactly the same ones. Paired: differences of "
-        "R@K on the same queries, p two-sided. 'With the global alignment' adds the similarity of film and report as wholes (decision 34). "
+        "R@K on the same queries, p two-sided. 'With the global alignment' adds the similarity of film and report as wholes (decision 33). "
         "'Patches put back on the grid' are the same weights at test time, no matcher trained so."
     ),
     "cycle": (
