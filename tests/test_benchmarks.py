@@ -60,8 +60,8 @@ def test_the_page_says_what_was_reached_and_what_was_not(write, results):
     page = write.page(results)
     assert "| reports: BLEU-4 above the best constant | 0.120 against 0.110 | yes |" in page
     assert "| reports: ROUGE-L above the best constant | 0.290 against 0.300 | **no** |" in page
-    assert "| CXR-to-report: R@10 at least 4 x chance | 4.0 x | yes |" in page
-    assert "| report-to-CXR: R@10 at least 4 x chance | 2.0 x | **no** |" in page
+    assert "| CXR-to-report, MaxSim alone: R@10 at least 4 x chance | 4.0 x | yes |" in page
+    assert "| report-to-CXR, MaxSim alone: R@10 at least 4 x chance | 2.0 x | **no** |" in page
     assert "| report on one film, warm: 5 s at most | 1.50 s | yes |" in page
     for result in results.glob("*.json"):
         assert json.loads(result.read_text())["command"] in page

@@ -47,6 +47,7 @@ def model_of(size=64):
         preset=override(OPENI_SMALL, {"encoder.size": size}),
         classifier=None,
         matcher=Pointing(),
+        alignment=None,
         vqgan=torch.nn.Identity(),
         write_reports=lambda pixels: [],
         draw_films=lambda texts, seed: torch.zeros(0),
