@@ -106,18 +106,6 @@ def evaluation(results: Path) -> Iterator[str]:
     yield from tables(metrics)
 
 
-@section(
-    "Adaptive and fixed patches",
-    "fixed_patches",
-    "train a run with `--set encoder.adaptive=false`, then `python benchmarks/evaluate_openi.py STUDIES --tasks retrieval --compare "
-    "fixed=RUN/model --name fixed_patches`",
-)
-def fixed_patches(found: dict[str, Any]) -> Iterator[str]:
-    """Retrieval by a matcher trained without AdaPatch, beside the model's."""
-    yield f"{made_by(found)}\nThe fixed one is trained by the same numbers with `--set encoder.adaptive=false`, from its own classifier.\n"
-    yield from tables(found["metrics"])
-
-
 @section("What composing a report brings", "consensus", "`python benchmarks/consensus.py STUDIES`")
 def consensus(found: dict[str, Any]) -> Iterator[str]:
     """What a report gains by each part of composing it of samples."""
@@ -365,7 +353,6 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     cannot,
     targets,
     evaluation,
-    fixed_patches,
     consensus,
     training,
     speed,
