@@ -108,7 +108,7 @@ def _keypatches(corpus: Corpus, model: Path, matcher: AdaMatch, reports: list[st
 
 
 def _fingerprint(corpus: Corpus, preset: Preset, model: Path, variants: int) -> str:
-    digest = hashlib.sha256(f"{preset.seed} {variants} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
+    digest = hashlib.sha256(f"pooled {preset.seed} {variants} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
     digest.update(corpus.pixels.numpy().data)
     for part in PARTS:
         digest.update(sha256_of(model / part).encode())
