@@ -14,12 +14,11 @@ from typing import Any
 
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.evaluate.tables import markdown_table
-from cyclicxr.evaluate.verdicts import shortcomings
+from cyclicxr.evaluate.verdicts import CONSTANT, DRAWN, DRAWN_SHUFFLED, OURS, SHUFFLED, shortcomings
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "BENCHMARKS.md"
 JOINED = "with the global alignment"
-OURS, SHUFFLED, CONSTANT = "this model", "this model, films shuffled", "always-normal (best constant of train)"
 
 INTRODUCTION = """# Benchmarks
 
@@ -263,7 +262,7 @@ def _evaluation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
         for direction, numbers in found_so.items():
             times = numbers["R@10"]["value"] / numbers["chance@10"]["value"]
             yield [f"{direction}, {how}: R@10 at least 4 x chance", f"{times:.1f} x", _met(times >= 4)]
-    drawn, other = draw.get("drawn from the true report", {}), draw.get("drawn from another film's report", {})
+    drawn, other = draw.get(DRAWN, {}), draw.get(DRAWN_SHUFFLED, {})
     if "finding AUC" in drawn:
         yield _above(
             "drawn films show what was asked: finding AUC above that of shuffled films", drawn["finding AUC"], other["finding AUC"]

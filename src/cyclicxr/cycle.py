@@ -234,8 +234,7 @@ class Model:
     def write_reports(self, pixels: UInt8[Tensor, "b s s"]) -> list[str]:
         """Films, uint8 at the network's size, bone bright -> a report each."""
         reports: list[str] = []
-        for start in range(0, len(pixels), FILMS):
-            films = pixels[start : start + FILMS].unsqueeze(1).float() / 255
+        for films in _batches(pixels):
             patches = self.matcher.encode_films(films)
             reports += self._write(films, patches, self.textual.match_features(self.matcher, patches.features))
         return reports
@@ -259,10 +258,7 @@ class Model:
             films: which of them each sentence is asked of.
             texts: the sentences.
         """
-        patches = torch.cat([
-            self.matcher.encode_films(pixels[start : start + FILMS].unsqueeze(1).float() / 255).features
-            for start in range(0, len(pixels), FILMS)
-        ])  # fmt: skip
+        patches = torch.cat([self.matcher.encode_films(some).features for some in _batches(pixels)])
         each = [excess(patches[film], self.visual.features, self.matcher, [text]) for film, text in zip(films, texts, strict=True)]
         return self.support.probability(torch.cat(each))
 
@@ -279,8 +275,7 @@ class Model:
             texts: the sentences.
         """
         codes, keywords = [], []
-        for start in range(0, len(pixels), FILMS):
-            some = pixels[start : start + FILMS].unsqueeze(1).float() / 255
+        for some in _batches(pixels):
             codes.append(self.vqgan.encode(some).flatten(1))
             keywords += [[keyword.text for keyword in film] for film in self.textual.match(self.matcher, some)]
         rows = list(films)
@@ -373,6 +368,12 @@ def _image(film: Film, frontal: FrontalRecord) -> ImageRecord:
 
 def _picture(film: Film) -> Image.Image:
     return Image.fromarray((film.pixels * 255).round().astype("uint8"))
+
+
+def _batches(pixels: UInt8[Tensor, "n s s"]) -> Iterator[Float[Tensor, "b 1 s s"]]:
+    """Films as the networks take them, in [0, 1], some at a time."""
+    for start in range(0, len(pixels), FILMS):
+        yield pixels[start : start + FILMS].unsqueeze(1).float() / 255
 
 
 def _to_bytes(pixels: Float[Tensor, "b 1 h w"]) -> UInt8[Tensor, "b h w"]:

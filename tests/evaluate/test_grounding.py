@@ -11,8 +11,9 @@ from PIL import Image
 from cyclicxr.config import OPENI_SMALL, override
 from cyclicxr.data.phantom import PHANTOM_FINDINGS, draw_phantom
 from cyclicxr.evaluate import grounding
-from cyclicxr.evaluate.grounding import OURS, PRIOR, RANDOM, SHUFFLED, Place, phantom_places, score_grounding
+from cyclicxr.evaluate.grounding import PRIOR, RANDOM, SHUFFLED, Place, phantom_places, score_grounding
 from cyclicxr.evaluate.system import Case
+from cyclicxr.evaluate.verdicts import OURS
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.patches.adapatch import grid_centres
 from cyclicxr.training.corpus import Corpus

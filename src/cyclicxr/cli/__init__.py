@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cyclicxr
-from cyclicxr.cli.console import STUDIES, Arguments, add_command, add_json, complain, counter, folder, say, text_of
+from cyclicxr.cli.console import STUDIES, Arguments, add_command, add_json, add_model, add_out, complain, counter, folder, say, text_of
 from cyclicxr.cli.data import add_data
 from cyclicxr.cli.evaluate import add_evaluate
 from cyclicxr.config import PRESETS, override, preset
@@ -186,10 +186,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", metavar="DIR|NAME", help="a model directory or a model's name (default: the model in the package)")
-
-
 def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="of drawing: the same seed draws the same film (default: 0)")
 
@@ -198,17 +194,13 @@ def _add_force(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help="go on with what does not look like an upright frontal chest film")
 
 
-def _add_out(command: argparse.ArgumentParser, default: str, what: str = "folder for the results") -> None:
-    command.add_argument("--out", type=Path, default=Path(default), metavar="DIR", help=f"{what} (default: {default})")
-
-
 def _add_films(command: argparse.ArgumentParser) -> None:
     command.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF or DICOM files, folders, globs, studies tables")
-    _add_out(command, "out", "folder for one JSON and one page an image")
+    add_out(command, "out", "folder for one JSON and one page an image")
     command.add_argument("--resume", action="store_true", help="leave out images that this model has done in DIR already")
     _add_force(command)
     add_json(command)
-    _add_model(command)
+    add_model(command)
 
 
 def _add_demo(commands: Any) -> None:
@@ -217,10 +209,10 @@ def _add_demo(commands: Any) -> None:
         "cyclicxr demo", "cyclicxr demo my_film.png --out out/mine",
     )  # fmt: skip
     demo.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="your own film (default: one that the model drew)")
-    _add_out(demo, "out/demo")
+    add_out(demo, "out/demo")
     _add_force(demo)
     _add_seed(demo)
-    _add_model(demo)
+    add_model(demo)
 
 
 def _add_report(commands: Any) -> None:
@@ -239,7 +231,7 @@ def _add_draw(commands: Any) -> None:
     draw.add_argument("--out", type=Path, default=Path("drawn.png"), metavar="PNG", help="the drawn film (default: drawn.png)")
     _add_seed(draw)
     add_json(draw)
-    _add_model(draw)
+    add_model(draw)
 
 
 def _add_cycle(commands: Any) -> None:
@@ -257,10 +249,10 @@ def _add_explain(commands: Any) -> None:
     )  # fmt: skip
     explain.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG, TIFF or DICOM file")
     explain.add_argument("--text", required=True, help="the text to explain; - reads it from standard input")
-    _add_out(explain, "out")
+    add_out(explain, "out")
     _add_force(explain)
     add_json(explain)
-    _add_model(explain)
+    add_model(explain)
 
 
 def _add_train(commands: Any) -> None:

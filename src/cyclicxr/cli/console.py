@@ -85,3 +85,13 @@ def add_command(commands: Any, name: str, run: Callable[[Arguments], int], summa
 def add_json(command: argparse.ArgumentParser) -> None:
     """One JSON object a line, for machines."""
     command.add_argument("--json", action="store_true", help="one JSON object a line on standard output, for machines")
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Which model."""
+    command.add_argument("--model", metavar="DIR|NAME", help="a model directory or a model's name (default: the model in the package)")
+
+
+def add_out(command: argparse.ArgumentParser, default: str, what: str = "folder for the results") -> None:
+    """Where to write."""
+    command.add_argument("--out", type=Path, default=Path(default), metavar="DIR", help=f"{what} (default: {default})")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cyclicxr
-from cyclicxr.cli.console import STUDIES, Arguments, add_command, add_json, counter, folder, say
+from cyclicxr.cli.console import STUDIES, Arguments, add_command, add_json, add_model, add_out, counter, folder, say
 from cyclicxr.types import InputError
 
 TASKS = ("report", "draw", "retrieval", "cycle", "grounding")
@@ -26,7 +26,7 @@ def add_evaluate(commands: Any) -> None:
     _add_what(evaluate, "evaluation")
     evaluate.add_argument("--tasks", type=_tasks, default=TASKS, help=f"of {','.join(TASKS)} (default: all)")
     _add_beside(evaluate)
-    _add_model(evaluate)
+    add_model(evaluate)
     score = add_command(
         commands, "score", _score, "other systems' reports or films by the same tables and baselines; no model is run",
         "cyclicxr score studies.csv --system R2Gen=r2gen.csv --system GPT-4V=gpt4v.csv --out scores",
@@ -42,7 +42,7 @@ def add_evaluate(commands: Any) -> None:
     paper.add_argument("item", choices=ITEMS, metavar="ITEM", help=f"one of {', '.join(ITEMS)}")
     _add_what(paper, "paper")
     _add_beside(paper)
-    _add_model(paper)
+    add_model(paper)
 
 
 def _evaluate(arguments: Arguments) -> int:
@@ -139,7 +139,7 @@ def _add_what(command: argparse.ArgumentParser, out: str) -> None:
     command.add_argument("studies", type=Path, metavar="STUDIES", help=STUDIES)
     command.add_argument("--split", default="test", help="which studies are scored (default: test)")
     command.add_argument("--cases", type=int, metavar="N", help="a sample of N of them, by the seed (default: all)")
-    command.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help=f"folder for the results (default: {out})")
+    add_out(command, out)
     command.add_argument("--seed", type=int, default=0, help="of drawing, baselines, samples and intervals (default: 0)")
     add_json(command)
 
@@ -169,7 +169,3 @@ def _add_pairs(command: argparse.ArgumentParser, option: str, form: str, example
     command.add_argument(
         option, type=_named(f"{form}, such as {example}"), action="append", default=[], required=required, metavar=form, help=what
     )
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", metavar="DIR|NAME", help="a model directory or a model's name (default: the model in the package)")

@@ -15,9 +15,10 @@ from torch import Tensor
 from cyclicxr.checkpoint import save_tensors, write_json
 from cyclicxr.evaluate.drawn_films import draw_all
 from cyclicxr.evaluate.drawn_findings import finder_of
-from cyclicxr.evaluate.drawn_tables import BY_TEXT, CLASSIFIER, DRAWN, OTHERS, REAL, RECONSTRUCTED, Judged, means
+from cyclicxr.evaluate.drawn_tables import BY_TEXT, CLASSIFIER, REAL, RECONSTRUCTED, Judged, means
 from cyclicxr.evaluate.film_set import Network, library_of, measure_films
 from cyclicxr.evaluate.system import Case, Evaluated, Table
+from cyclicxr.evaluate.verdicts import DRAWN, OTHER_FILMS
 from cyclicxr.metrics.image import reconstruction_error
 from cyclicxr.metrics.interval import measure
 from cyclicxr.training.corpus import to_float
@@ -104,7 +105,7 @@ def copied_films(case: Case) -> dict[str, Films]:
     anyone = np.random.default_rng(case.seed).permutation(len(train))[:n]
     rows = nearest_reports(train.reports, case.cases.reports, case.seed)
     makers: dict[str, Films] = {BY_TEXT: lambda: train.pixels[rows]}
-    return makers | ({OTHERS: lambda: train.pixels[anyone]} if len(anyone) == n else {})
+    return makers | ({OTHER_FILMS: lambda: train.pixels[anyone]} if len(anyone) == n else {})
 
 
 def nearest_reports(known: Sequence[str], asked: Sequence[str], seed: int) -> Int[np.ndarray, " n"]:

@@ -15,11 +15,11 @@ from cyclicxr.evaluate.drawn_films import drawn_name
 from cyclicxr.evaluate.drawn_findings import MEAN, Finder
 from cyclicxr.evaluate.film_set import FilmSet, Library, directions
 from cyclicxr.evaluate.system import Case, Table
+from cyclicxr.evaluate.verdicts import DRAWN, DRAWN_SHUFFLED, OTHER_FILMS, OURS
 from cyclicxr.metrics.frechet import frechet_measure, kernel_distance
 from cyclicxr.metrics.interval import Measure, Statistic, measure, paired, single
 
-DRAWN, SHUFFLED = "drawn from the true report", "drawn from another film's report"
-RECONSTRUCTED, OTHERS, REAL = "VQ-GAN reconstruction (floor)", "other real films (floor)", "the real film"
+RECONSTRUCTED, REAL = "VQ-GAN reconstruction (floor)", "the real film"
 HALVES, BY_TEXT = "one half of the real films (floor)", "training film of the nearest report"
 CLASSIFIER = "classifier"
 COSINE, AREA = "likeness to the real film", "finding AUC"
@@ -47,7 +47,7 @@ class Judged:
     def drawn(self) -> Table:
         """System -> FID of each network, KID, finding AUC, likeness, NIQE, MS-SSIM."""
         table = {name: self._row(name) for name in self._systems()}
-        if OTHERS not in self.sets and self._n > 3:
+        if OTHER_FILMS not in self.sets and self._n > 3:
             table[HALVES] = self._halves()
         return table
 
@@ -74,13 +74,13 @@ class Judged:
         """The model less each other system, on the same studies: KID, finding AUC, likeness, NIQE."""
         ours = self._statistic(self.ours)
         others = [name for name in self._systems() if name != self.ours]
-        us = "this model" if self.ours == DRAWN else self.ours
+        us = OURS if self.ours == DRAWN else self.ours
         return {f"{us} against {name}": paired(ours, self._statistic(name), self._n, self.case.seed) for name in others}
 
     def features(self) -> dict[str, Float[Tensor, "n d"]]:
         """System -> features of our classifier; empty without one."""
         found = {name: of.features[CLASSIFIER] for name, of in self.sets.items() if CLASSIFIER in of.features}
-        return found | ({SHUFFLED: found[self.ours][derangement(self._n, self.case.seed)]} if found and self._n > 1 else {})
+        return found | ({DRAWN_SHUFFLED: found[self.ours][derangement(self._n, self.case.seed)]} if found and self._n > 1 else {})
 
     def cases(self) -> list[dict[str, Any]]:
         """A record a study: its drawn film, how like the real one it is, and the nearest training film; None where there is no number."""
@@ -103,7 +103,7 @@ class Judged:
         return len(self.case.cases)
 
     def _systems(self) -> list[str]:
-        shuffled = [SHUFFLED] if self._vectors and self._n > 1 else []
+        shuffled = [DRAWN_SHUFFLED] if self._vectors and self._n > 1 else []
         return [self.ours, *shuffled, *(name for name in self.sets if name != self.ours)]
 
     @cached_property
@@ -116,7 +116,7 @@ class Judged:
 
     def _row(self, name: str) -> dict[str, Measure]:
         row: dict[str, Measure] = {}
-        if name not in (SHUFFLED, REAL) and self._n > 1:
+        if name not in (DRAWN_SHUFFLED, REAL) and self._n > 1:
             real, ours = self.sets[REAL].features, self.sets[name].features
             row |= {_fid(network): frechet_measure(real[network], ours[network], self.case.seed) for network in sorted(ours, key=_fid)}
         row |= measure(self._statistic(name), self._n, self.case.seed)
@@ -132,7 +132,7 @@ class Judged:
         """KID, finding AUC, likeness and NIQE of a system, of how often each study is drawn; those that it has."""
         parts: list[Statistic] = []
         averaged: dict[str, Float[np.ndarray, " n"]] = {}
-        if name not in (SHUFFLED, REAL) and name in self._vectors and self._n > 1:
+        if name not in (DRAWN_SHUFFLED, REAL) and name in self._vectors and self._n > 1:
             parts.append(kernel_distance(self._vectors[REAL], self._vectors[name]))
         if self.finder:
             rows, areas = self.finder.rows, self.finder.statistic(self._vectors[name])

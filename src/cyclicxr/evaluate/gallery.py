@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 from cyclicxr.checkpoint import read_json
 from cyclicxr.cycle import Outcome
 from cyclicxr.evaluate.system import Case
+from cyclicxr.explain.templates import data_uri
 from cyclicxr.types import PixelBox, Result
 
 EACH = 3  # cases of each kind
@@ -164,7 +164,7 @@ def film_uri(film: Any) -> str:
     picture.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     picture.convert("L").save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return data_uri(buffer.getvalue())
 
 
 def _explained(model: object, image: str, text: str) -> Outcome | None:

@@ -18,8 +18,8 @@ from cyclicxr.data.mscxr import GroundedPhrase, read_mscxr
 from cyclicxr.data.phantom import draw_phantom
 from cyclicxr.data.reports import sentences
 from cyclicxr.evaluate.matching import on_the_grid
-from cyclicxr.evaluate.reports import OURS
 from cyclicxr.evaluate.system import FILMS, Case, Evaluated, Table
+from cyclicxr.evaluate.verdicts import OURS
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.grounding import CELLS, box_mask, contrast, mean_overlap, pointing, points_inside, spread_patches, stretched
 from cyclicxr.metrics.interval import Measure, Statistic, measure, paired, single

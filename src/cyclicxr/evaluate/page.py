@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cyclicxr.checkpoint import write_atomically
@@ -19,6 +16,7 @@ from cyclicxr.evaluate.paper import TABLE_OF, printed_lines
 from cyclicxr.evaluate.plots import plots_of
 from cyclicxr.evaluate.system import Case
 from cyclicxr.evaluate.tables import Grid, grid_of, html_grid, markdown_page, tables, title
+from cyclicxr.explain.templates import asset, data_uri, environment
 from cyclicxr.types import NOTICE
 
 _HERE = Path(__file__).parent
@@ -56,16 +54,16 @@ def html_page(metrics: Mapping[str, Any], plots: Sequence[Plot] = (), reports: S
         drawings: cases of the draw task.
     """
     return (
-        environment()
+        environment(_HERE)
         .get_template("metrics.html.j2")
         .render(
             title=title(metrics),
             about=metrics["about"],
-            plots=[(plot, uri(plot.svg, "image/svg+xml")) for plot in plots],
+            plots=[(plot, data_uri(plot.svg, "image/svg+xml")) for plot in plots],
             tables=[(name, Markup(html_grid(_with_paper(name, grid_of(name, rows))))) for name, rows in tables(metrics)],
             galleries=[(name, _RULES[name], shown) for name, shown in (("reports", reports), ("drawings", drawings)) if shown],
             patients=bool(reports or drawings),
-            css=asset("metrics.css"),
+            css=asset(_HERE / "metrics.css"),
             notice=NOTICE,
         )
     )
@@ -81,27 +79,10 @@ def grid_page(name: str, grid: Grid, about: Mapping[str, Any]) -> str:
     """
     table = Markup(html_grid(grid))
     return (
-        environment()
+        environment(_HERE)
         .get_template("item.html.j2")
-        .render(name=name, grid=grid, table=table, about=about, css=asset("metrics.css"), notice=NOTICE)
+        .render(name=name, grid=grid, table=table, about=about, css=asset(_HERE / "metrics.css"), notice=NOTICE)
     )
-
-
-def uri(data: bytes, kind: str) -> str:
-    """Bytes as a data URI."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-@cache
-def asset(name: str) -> Markup:
-    """A style sheet of ours."""
-    return Markup((_HERE / name).read_text(encoding="utf-8"))
-
-
-@cache
-def environment() -> Environment:
-    """Templates beside this file; whatever they are given is escaped."""
-    return Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _with_paper(name: str, grid: Grid) -> Grid:

@@ -16,10 +16,11 @@ from cyclicxr.data.tables import read_table
 from cyclicxr.evaluate.baselines import best_constant, derangement, nearest
 from cyclicxr.evaluate.report_tables import NO_EXTRAS, Extras, check_lengths, report_cases, report_tables
 from cyclicxr.evaluate.system import Case, Evaluated, Table, mean_patch, over_films
+from cyclicxr.evaluate.verdicts import CONSTANT, OURS, SHUFFLED
 from cyclicxr.types import InputError
 
 BATCH = 32  # films written for at once, and lines of the file of hypotheses at once
-OURS, RANDOM = "this model", "report of a random training film"
+RANDOM = "report of a random training film"
 
 
 def score_written_reports(
@@ -40,7 +41,7 @@ def score_written_reports(
     """
     check_lengths(others, len(case.cases))
     systems = {OURS: write_all(model, case, out / "reports.jsonl")}
-    systems["this model, films shuffled"] = [systems[OURS][i] for i in derangement(len(case.cases), case.seed)]
+    systems[SHUFFLED] = [systems[OURS][i] for i in derangement(len(case.cases), case.seed)]
     systems |= baseline_reports(model, case)
     taken = sorted(set(systems) & set(others))
     if taken:
@@ -102,7 +103,7 @@ def blind_reports(case: Case) -> dict[str, list[str]]:
     reports = [case.raw[study.id] for study in train.studies]
     constant = best_constant([*reports, *train.reports], reports, case.seed)
     drawn = np.random.default_rng(case.seed).integers(len(reports), size=n)
-    return {"always-normal (best constant of train)": [constant] * n, RANDOM: [reports[row] for row in drawn]}
+    return {CONSTANT: [constant] * n, RANDOM: [reports[row] for row in drawn]}
 
 
 def _resume(path: Path, header: dict[str, object]) -> dict[str, str]:

@@ -7,12 +7,11 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePath
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cyclicxr.explain.templates import asset, data_uri, environment
 from cyclicxr.explain.view import view_of
 from cyclicxr.types import NOTICE, Result
 
@@ -42,12 +41,12 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
     Returns:
         HTML.
     """
-    film = _data_uri(film_png) if film_png else ""
-    drawn = _data_uri(synthetic_png) if synthetic_png else ""
+    film = data_uri(film_png) if film_png else ""
+    drawn = data_uri(synthetic_png) if synthetic_png else ""
     view = view_of(result, *_size(result, synthetic_png))
-    script = _asset("page.js")
+    script = asset(_HERE / "page.js")
     return (
-        _environment()
+        environment(_HERE)
         .get_template("page.html.j2")
         .render(
             result=result,
@@ -59,7 +58,7 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
             film=film,
             drawn=drawn,
             stage=film or drawn,
-            css=_asset("page.css"),
+            css=asset(_HERE / "page.css"),
             script=script,
             script_hash=_hash(script),
         )
@@ -68,7 +67,7 @@ def page(result: Result, film_png: bytes | None, synthetic_png: bytes | None = N
 
 def index_page(entries: Sequence[IndexEntry]) -> str:
     """The page of many results: thumbnail, first sentence and link of each, in the order given."""
-    return _environment().get_template("index.html.j2").render(entries=entries, css=_asset("page.css"), notice=NOTICE)
+    return environment(_HERE).get_template("index.html.j2").render(entries=entries, css=asset(_HERE / "page.css"), notice=NOTICE)
 
 
 def _size(result: Result, synthetic_png: bytes | None) -> tuple[int, int]:
@@ -85,19 +84,5 @@ def _title(result: Result, has_film: bool) -> str:
     return PurePath(result.image.path).name if result.image and result.image.path else "Chest X-ray"
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
 def _hash(script: Markup) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-
-
-@cache
-def _asset(name: str) -> Markup:
-    return Markup((_HERE / name).read_text(encoding="utf-8"))
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
