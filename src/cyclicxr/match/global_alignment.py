@@ -2,7 +2,7 @@
 form; knows neither patches nor the places of words.
 
 MaxSim says which patch speaks for which word, and averages over all of them: a film's one finding is a word among forty. Here a text is the
-words it holds, each by how rare it is, and a film is what ridge regression expects its report to hold (docs/decisions/0034).
+words it holds, each by how rare it is, and a film is what ridge regression expects its report to hold (docs/decisions/0033).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
+from cyclicxr.training.precision import mixed_precision
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, varia
         for start in range(0, len(corpus), BATCH):
             pixels = corpus.films(list(range(start, min(start + BATCH, len(corpus)))))
             pixels = augment(pixels) if variant else pixels
-            with torch.autocast("cpu", torch.bfloat16, enabled=variant > 0):  # the film itself as it will be encoded when it matters
+            with mixed_precision() if variant else nullcontext():  # the film itself as it will be encoded when it matters
                 rows.append(vqgan.encode(pixels).flatten(1))
                 patches = matcher.encode_films(pixels)
                 found += codebook.match_features(matcher, patches.features)

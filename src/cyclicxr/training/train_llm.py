@@ -35,6 +35,7 @@ from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.llm_material import Material, gather
 from cyclicxr.training.loop import RunDirectory, Stateful, run_loop
 from cyclicxr.training.optim import cosine, decayed, set_rate
+from cyclicxr.training.precision import mixed_precision
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class LanguageTrainer(Stateful):
         n = len(self.train)
         drawings = self._batch([self._drawing(i) for i in indices if i < n])
         reports = self._batch([self._report(i % n, share) for i in indices if i >= n])
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             drawing, report = self.model.loss(drawings), self.model.loss(reports)
         set_rate(self.optimizer, self.cfg.learning_rate * cosine(progress, self.cfg.warmup))
         self.optimizer.zero_grad()
@@ -125,7 +126,7 @@ class LanguageTrainer(Stateful):
         for start in range(0, len(examples), self.cfg.batch):
             batch = self._batch(examples[start : start + self.cfg.batch])
             count = int((batch.labels != IGNORED).sum())
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 total += count * float(self.model.loss(batch))
             tokens += count
         return total / tokens

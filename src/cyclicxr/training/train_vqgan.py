@@ -19,6 +19,7 @@ from cyclicxr.training.augment import grey_level
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import cosine, set_rate
+from cyclicxr.training.precision import mixed_precision
 
 DECODER = "vqgan_decoder"  # the second loop's name: of its checkpoint and its log
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -64,10 +65,10 @@ class VQGANTraining(Stateful):
         set_rate(self.critic_optimizer, CRITIC_RATE * rate)
         self.model.train()
         if progress >= self.config.codebook_start and not bool(self.model.quantize.started):
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 self.model.start_codes(self.train.films(torch.randperm(len(self.train))[:START_FILMS].tolist()))
         films = shifted(grey_level(self.train.films(indices)))
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             redrawn, commitment, ids = self.model(films)
         redrawn = redrawn.float()
         reconstruction, parts = self.reconstruction(films, redrawn)
@@ -92,7 +93,7 @@ class VQGANTraining(Stateful):
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Reconstruction and codes of the validation films."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             return measure(self.model.eval(), self.val, self.config.batch)
 
     def reconstruction(
@@ -106,7 +107,7 @@ class VQGANTraining(Stateful):
         """Distance of their features, both films moved alike against the features' grid; 0 where it weighs nothing."""
         if self.config.perceptual == 0:
             return redrawn.new_zeros(())
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             films, redrawn = shifted(torch.cat([films, redrawn], dim=1), PERIOD // 2).chunk(2, dim=1)
             with torch.no_grad():
                 real = self.features(films)
@@ -119,7 +120,7 @@ class VQGANTraining(Stateful):
         self.discriminator.train()
         top, left, side = _window(films.shape[-1], self.config.discriminator_crop)
         cut = (..., slice(top, top + side), slice(left, left + side))
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             fooled = generator_loss(self.discriminator(redrawn[cut]))
             (adversarial,) = torch.autograd.grad(fooled, redrawn, retain_graph=True)
             loss = discriminator_loss(self.discriminator(films[cut]), self.discriminator(redrawn[cut].detach()))
@@ -157,7 +158,7 @@ class DecoderTraining(Stateful):
         set_rate(self.optimizer, rate)
         self.model.eval()
         films = shifted(grey_level(self.whole.train.films(indices)))
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             redrawn = self.model.redraw(self.model.encode(films))
         redrawn = redrawn.float()
         loss, parts = self.whole.reconstruction(films, redrawn)
