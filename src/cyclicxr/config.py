@@ -92,7 +92,7 @@ class MatchConfig:
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.1  # [ours] share of all steps
     global_least: int = 8  # [ours] training reports that hold a term which the global alignment knows
-    global_dimensions: int = 150  # [ours] directions in which it tells reports apart
+    global_dimensions: int = 512  # [ours] directions in which it tells reports apart
     global_penalty: float = 1e4  # [ours] of its ridge regression
 
     def __post_init__(self) -> None:

@@ -62,25 +62,39 @@ def test_top_k_and_temperature():
 
 
 def test_candidates_are_made_of_the_choices_alone_and_stop_at_the_end(model):
-    numbers = {"end": 6, "padding": 0, "temperature": 1.0, "top_k": 4}
-    written = candidates(model.model, [[1, 2], [7, 8, 9]], torch.tensor([3, 4, 5, 6]), torch.rand(2, 5, 12), **numbers)
-    assert [len(texts) for texts in written] == [5, 5]
-    assert all(set(text) <= {3, 4, 5} and len(text) <= 12 for texts in written for text in texts)
-    assert len({len(text) for texts in written for text in texts}) > 1
-    certain = candidates(model.model, [[1, 2]], torch.tensor([6]), torch.rand(1, 2, 12), **numbers)
-    assert certain == [[[], []]]
+    numbers = {"end": 6, "temperature": 1.0, "top_k": 4}
+    written = candidates(model.model, [7, 8, 9], torch.tensor([3, 4, 5, 6]), torch.rand(5, 12), **numbers)
+    assert len(written) == 5
+    assert all(set(text) <= {3, 4, 5} and len(text) <= 12 for text in written)
+    assert len({len(text) for text in written}) > 1
+    assert candidates(model.model, [1, 2], torch.tensor([6]), torch.rand(2, 12), **numbers) == [[], []]
 
 
 def test_candidates_are_those_of_one_text_at_a_time(model):
-    """Rows of other prompts, copies of the prompt and the dropping of finished rows change nothing: as if each were drawn by itself."""
+    """The shared prompt and the dropping of finished rows change nothing: as if each were drawn by itself."""
     torch.manual_seed(1)
-    choices, chances = torch.arange(3, 12), torch.rand(2, 6, 9)
-    numbers = {"end": 11, "padding": 0, "temperature": 1.0, "top_k": 9}
-    together = candidates(model.model, [[1, 2], [7, 8, 9]], choices, chances, **numbers)
-    for row, prompt in enumerate(([1, 2], [7, 8, 9])):
-        for copy in range(6):
-            alone = candidates(model.model, [prompt], choices, chances[row : row + 1, copy : copy + 1], **numbers)
-            assert alone == [[together[row][copy]]]
+    choices, chances, prompt = torch.arange(3, 12), torch.rand(6, 9), [7, 8, 9]
+    together = candidates(model.model, prompt, choices, chances, end=11, temperature=1.0, top_k=9)
+    for written, row in zip(together, chances, strict=True):
+        session, text = Session(model.model, [prompt], 0, 9), []
+        for chance in row:
+            ids = choices[pick(session.logits(choices), chance[None], 1.0, 9)]
+            if int(ids) == 11:
+                break
+            text.append(int(ids))
+            session.add(ids)
+        assert written == text
+
+
+def test_rows_that_share_a_prompt_read_what_rows_with_a_copy_each_read(model):
+    prompt, choices = [5, 6, 7, 8], torch.arange(50)
+    copies, shared = Session(model.model, [prompt] * 3, 0, 2), Session(model.model, [prompt], 0, 2)
+    shared.share(3)
+    assert torch.allclose(shared.logits(choices), copies.logits(choices), atol=1e-5)
+    for ids in (torch.tensor([11, 12, 13]), torch.tensor([14, 15, 16])):
+        copies.add(ids)
+        shared.add(ids)
+        assert torch.allclose(shared.logits(choices), copies.logits(choices), atol=1e-5)
 
 
 def test_a_sample_follows_from_its_chances(model):

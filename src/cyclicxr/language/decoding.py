@@ -6,12 +6,15 @@ Generation chooses among the ids that the caller allows, by construction: no oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
-from transformers import GPTNeoXForCausalLM
+from torch import Tensor, nn
+from transformers import AttentionInterface, GPTNeoXForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+ATTENTION = "shared_prompt"  # name of `attend` among Hugging Face's attention functions
 CROWDED = 0.75  # share of a session's rows still being written, below which the others are dropped
 
 
@@ -22,6 +25,10 @@ class Cache:
         model: whose layers will fill it.
         batch: rows.
         capacity: most tokens a row, prompt included.
+
+    Attributes:
+        length: tokens a row so far.
+        prompt: keys and values (layers, heads, p, d) of a prompt that all rows share; None where each row holds its own.
     """
 
     def __init__(self, model: GPTNeoXForCausalLM, batch: int, capacity: int) -> None:
@@ -30,27 +37,73 @@ class Cache:
         shape = (config.num_hidden_layers, batch, heads, capacity, config.hidden_size // heads)
         self.keys, self.values = (torch.empty(shape, dtype=model.dtype) for _ in range(2))
         self.length = 0
+        self.prompt: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def held(self) -> int:
+        """Tokens that each row holds for itself: all but those of a shared prompt."""
+        return self.length - (0 if self.prompt is None else self.prompt[0].shape[2])
 
     def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Add a layer's new keys and values (b, heads, t, d) and return all of them."""
-        end = self.length + keys.shape[2]
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
+        """Add a layer's new keys and values (b, heads, t, d) and return all that the rows hold for themselves."""
+        start, end = self.held, self.held + keys.shape[2]
+        self.keys[layer, :, :, start:end] = keys
+        self.values[layer, :, :, start:end] = values
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def advance(self, tokens: int) -> None:
         """All layers have added that many tokens."""
         self.length += tokens
 
+    def share(self, copies: int) -> None:
+        """Go on with copies of the one row. What it holds is kept once, as the prompt of all: a copy each would have to be read anew for
+        every token that is written.
+        """
+        layers, _, heads, capacity, width = self.keys.shape
+        self.prompt = self.keys[:, 0, :, : self.length].contiguous(), self.values[:, 0, :, : self.length].contiguous()
+        self.keys, self.values = (self.keys.new_empty(layers, copies, heads, capacity - self.length, width) for _ in range(2))
+
     def keep(self, rows: Int[Tensor, " r"]) -> None:
-        """Go on with these rows alone; a row may be named more than once."""
+        """Go on with these rows alone."""
         self.keys, self.values = (self._of(rows, old) for old in (self.keys, self.values))
 
     def _of(self, rows: Tensor, old: Tensor) -> Tensor:
         layers, _, heads, capacity, width = old.shape
         new = old.new_empty(layers, len(rows), heads, capacity, width)
-        new[:, :, :, : self.length] = old[:, rows, :, : self.length]
+        new[:, :, :, : self.held] = old[:, rows, :, : self.held]
         return new
+
+
+def attend(
+    module: nn.Module,
+    query: Float[Tensor, "b h t d"],
+    key: Float[Tensor, "b h u d"],
+    value: Float[Tensor, "b h u d"],
+    mask: Tensor | None,
+    *,
+    scaling: float,
+    prompt: tuple[Tensor, Tensor] | None = None,
+    **options: Any,
+) -> tuple[Float[Tensor, "b t h d"], None]:
+    """Hugging Face's attention; with a prompt that all rows share, of one token a row (t = 1) over the prompt and its own keys.
+
+    The softmax is over both together, so that nothing but the order of summation differs from rows that hold a copy each.
+    """
+    if prompt is None:
+        whole: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
+        return whole
+    layer: Any = module.layer_idx
+    keys, values = (part[layer] for part in prompt)  # (h, p, d)
+    asked = (query[:, :, 0] * scaling).transpose(0, 1)  # (h, b, d)
+    shared = asked @ keys.transpose(1, 2)  # (h, b, p)
+    own = (asked.transpose(0, 1).unsqueeze(2) @ key.transpose(2, 3)).squeeze(2)  # (b, h, u)
+    weights = torch.cat([shared.transpose(0, 1), own], dim=2).softmax(dim=2)
+    of_prompt, of_own = torch.split(weights, [keys.shape[1], key.shape[2]], dim=2)
+    read = (of_prompt.transpose(0, 1) @ values).transpose(0, 1) + (of_own.unsqueeze(2) @ value).squeeze(2)  # (b, h, d)
+    return read.unsqueeze(1), None
+
+
+AttentionInterface.register(ATTENTION, attend)
 
 
 def hidden_states(
@@ -73,8 +126,9 @@ def hidden_states(
     body = model.gpt_neox
     hidden = body.emb_dropout(body.embed_in(ids))
     rotation = body.rotary_emb(hidden, position_ids=positions)
+    prompt = None if cache is None else cache.prompt
     for layer in body.layers:
-        hidden = layer(hidden, attention_mask=mask, layer_past=cache, position_embeddings=rotation)
+        hidden = layer(hidden, attention_mask=mask, layer_past=cache, position_embeddings=rotation, prompt=prompt)
     if cache is not None:
         cache.advance(ids.shape[1])
     return body.final_layer_norm(hidden)  # type: ignore[no-any-return]
@@ -109,8 +163,13 @@ class Session:
         """Go on with one token a row."""
         self.hidden = self._forward(ids[:, None])
 
+    def share(self, copies: int) -> None:
+        """Go on with copies of the one prompt."""
+        self.cache.share(copies)
+        self.positions, self.real, self.hidden = (rows.expand(copies, -1) for rows in (self.positions, self.real, self.hidden))
+
     def keep(self, rows: Int[Tensor, " r"]) -> None:
-        """Go on with these rows alone; a row may be named more than once."""
+        """Go on with these rows alone."""
         self.cache.keep(rows)
         self.positions, self.real, self.hidden = self.positions[rows], self.real[rows], self.hidden[rows]
 
@@ -127,34 +186,32 @@ class Session:
 @torch.inference_mode()
 def candidates(
     model: GPTNeoXForCausalLM,
-    prompts: Sequence[Sequence[int]],
+    prompt: Sequence[int],
     choices: Int[Tensor, " v"],
-    chances: Float[Tensor, "b c s"],
+    chances: Float[Tensor, "c s"],
     *,
     end: int,
-    padding: int,
     temperature: float,
     top_k: int,
-) -> list[list[list[int]]]:
-    """c texts a row, each drawn token by token until `end` (left out) or s tokens. The prompt is read once for all of them.
+) -> list[list[int]]:
+    """c texts behind one prompt, each drawn token by token until `end` (left out) or s tokens. The prompt is read once for all of them.
 
     Args:
-        model: GPT-NeoX, in eval mode.
-        prompts: ids of each row.
+        model: GPT-NeoX with `ATTENTION`, in eval mode.
+        prompt: ids.
         choices: allowed ids, `end` among them.
         chances: uniform numbers in [0, 1), one for each token: all the randomness there is.
         end: id that ends a text.
-        padding: id.
         temperature: > 0.
         top_k: tokens to choose from.
     """
-    rows, copies, most = chances.shape
-    session = Session(model, prompts, padding, most)
-    session.keep(torch.arange(rows).repeat_interleave(copies))
-    written: list[list[int]] = [[] for _ in range(rows * copies)]
-    texts, unfinished, of_text = torch.arange(rows * copies), torch.ones(rows * copies, dtype=torch.bool), chances.flatten(0, 1)
+    copies, most = chances.shape
+    session = Session(model, [prompt], end, most)
+    session.share(copies)
+    written: list[list[int]] = [[] for _ in range(copies)]
+    texts, unfinished = torch.arange(copies), torch.ones(copies, dtype=torch.bool)
     for place in range(most):
-        ids = choices[pick(session.logits(choices), of_text[texts, place], temperature, top_k)]
+        ids = choices[pick(session.logits(choices), chances[texts, place], temperature, top_k)]
         unfinished &= ids != end
         for text, i in zip(texts[unfinished].tolist(), ids[unfinished].tolist(), strict=True):
             written[text].append(i)
@@ -164,7 +221,7 @@ def candidates(
             session.keep(unfinished.nonzero()[:, 0])
             texts, ids, unfinished = texts[unfinished], ids[unfinished], unfinished[unfinished]
         session.add(ids)
-    return [written[row * copies : (row + 1) * copies] for row in range(rows)]
+    return written
 
 
 @torch.inference_mode()

@@ -30,7 +30,6 @@ from cyclicxr.types import InputError
 log = logging.getLogger(__name__)
 
 ROWS = 32  # films drawn side by side
-TEXTS = 128  # candidates of reports written side by side
 DEVIATION = 0.02  # [ours] of embeddings at the start, as GPT-NeoX's
 NOISE = 0.25  # [ours] share of DEVIATION by which embeddings of equal codes differ
 SETTINGS = "cyclicxr.json"
@@ -85,7 +84,7 @@ class LanguageModel(nn.Module):
         settings = read_json(directory / SETTINGS)
         try:
             with _quietly():
-                model = AutoModelForCausalLM.from_pretrained(str(directory), dtype=torch.float32, attn_implementation="sdpa")
+                model = AutoModelForCausalLM.from_pretrained(str(directory), dtype=torch.float32, attn_implementation=decoding.ATTENTION)
         except OSError as error:
             raise InputError(f"{directory}: no whole language model ({str(error).splitlines()[0]}); restore it or train again") from None
         cfg = from_json(LanguageConfig, settings["language"])
@@ -128,22 +127,19 @@ class LanguageModel(nn.Module):
 
         Source: 3.2.1, Fig. 3; sampling many is ours (docs/decisions/0024-consensus-reports.md).
         """
-        prompts = [report_prompt(self.vocabulary, row.tolist(), hints).ids for row, hints in zip(codes, keywords, strict=True)]
         shape = (self.cfg.candidates, self.cfg.max_report_tokens)
-        rows = max(1, TEXTS // self.cfg.candidates)
-        for start in range(0, len(prompts), rows):
-            some = prompts[start : start + rows]
+        for row, hints in zip(codes, keywords, strict=True):
+            prompt = report_prompt(self.vocabulary, row.tolist(), hints).ids
             sampled = decoding.candidates(
                 self.model,
-                some,
+                prompt,
                 self.vocabulary.report_choices(),
-                torch.stack([_chances(shape, prompt) for prompt in some]),
+                _chances(shape, prompt),
                 end=self.vocabulary.end,
-                padding=self.vocabulary.padding,
                 temperature=self.cfg.report_temperature,
                 top_k=self.cfg.top_k,
             )
-            yield from ([self.vocabulary.text(ids) for ids in film] for film in sampled)
+            yield [self.vocabulary.text(ids) for ids in sampled]
 
     @torch.inference_mode()
     def likelihood(
@@ -238,13 +234,13 @@ def _architecture(cfg: LanguageConfig, tokens: int) -> GPTNeoXConfig:
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=None,
-        attn_implementation="sdpa",
+        attn_implementation=decoding.ATTENTION,
     )
 
 
 def _pretrained(cfg: LanguageConfig, tokens: int) -> GPTNeoXForCausalLM:
     model = AutoModelForCausalLM.from_pretrained(
-        cfg.pretrained, revision=cfg.revision or None, dtype=torch.float32, attn_implementation="sdpa"
+        cfg.pretrained, revision=cfg.revision or None, dtype=torch.float32, attn_implementation=decoding.ATTENTION
     )
     if not isinstance(model, GPTNeoXForCausalLM):
         raise InputError(f"language.pretrained: '{cfg.pretrained}' is a {type(model).__name__}, not a GPTNeoXForCausalLM")
