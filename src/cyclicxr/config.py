@@ -15,6 +15,8 @@ from cyclicxr.types import FITS, InputError
 
 C = TypeVar("C")
 
+SIMILARITIES = ("maxsim", "pooled", "attention")  # of a film and a report: `match/peers.py`
+
 
 def _require(holds: bool, message: str) -> None:
     if not holds:
@@ -27,7 +29,9 @@ class EncoderConfig:
 
     size: int = 256  # [paper 4.1] pixels along a side
     fit: str = "squash"  # [paper 4.1] the film is stretched over the square; "pad" keeps its aspect between black bars
-    stem: str = "conv"  # [ours] "patch" is PVT's 4 x 4 patch embedding; a PVT from scratch hardly learns from 2,765 films
+    stem: str = "conv"  # [ours] "patch" is PVT to the letter (decision 35); a PVT from scratch hardly learns from 2,765 films
+    pretrained: str = ""  # "" starts from new weights; else a directory or hub id of a PVT such as Zetatech/pvt-medium-224
+    revision: str = ""  # of the hub id, pinned
     widths: tuple[int, ...] = (32, 64, 128, 192)  # [ours] PVT-medium: 64, 128, 320, 512
     convolutions: tuple[int, ...] = (1, 2, 2, 1)  # [ours] residual convolution blocks a stage; PVT has none
     attentions: tuple[int, ...] = (0, 0, 1, 1)  # [ours] transformer layers a stage; PVT-medium: 3, 4, 18, 3
@@ -40,6 +44,7 @@ class EncoderConfig:
     size_scale: float = 0.25  # [ours] largest side of a patch, in widths of the image; Eq. 2 to the letter is 1
     size_floor: float = 0.0  # [ours] smallest side, in widths of the image; 0 keeps Eq. 2
     dropout: float = 0.05  # [ours]
+    checkpointing: bool = False  # [ours] transformer layers are computed again for the backward pass: less memory, more time
 
     def __post_init__(self) -> None:
         _require(self.stem in ("conv", "patch"), f"encoder.stem: '{self.stem}' is neither 'conv' nor 'patch'")
@@ -47,6 +52,18 @@ class EncoderConfig:
         _require(self.size > 0 and self.size % 32 == 0, f"encoder.size: {self.size} is not a multiple of 32")
         for name in ("widths", "convolutions", "attentions", "heads", "reductions", "mlp_ratios"):
             _require(len(getattr(self, name)) == 4, f"encoder.{name}: one number a stage, four in all, not {getattr(self, name)}")
+        if self.stem == "patch":
+            _require(
+                self.reductions[3] == 1,
+                f"encoder.reductions: {self.reductions} reduces stage 4, whose class token is on no grid; end with 1",
+            )
+        if self.pretrained:
+            _require(self.stem == "patch", f"encoder.pretrained: the weights of a PVT need encoder.stem 'patch', not '{self.stem}'")
+            _require(
+                not any(self.convolutions),
+                f"encoder.pretrained: a PVT has no convolutions; set encoder.convolutions to 0, not {self.convolutions}",
+            )
+            _require(self.points == 2, f"encoder.pretrained: a PVT reads 2 x 2 points a patch; set encoder.points to 2, not {self.points}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class ClassifierConfig:
 
     min_films: int = 40  # [ours] a finding with fewer training films is not learned
     epochs: int = 8  # [ours]
-    batch: int = 32  # [ours]
+    batch: int = 32  # [ours] films that one process takes in a step
     learning_rate: float = 1.5e-3  # [ours]
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.1  # [ours] share of all steps
@@ -74,6 +91,7 @@ class WordsConfig:
     heads: int = 4  # [ours]
     max_tokens: int = 112  # [ours] longer reports are cut at the end, and counted
     dropout: float = 0.1  # [ours]
+    checkpointing: bool = False  # [ours] its layers are computed again for the backward pass: less memory, more time
 
 
 @dataclass(frozen=True)
@@ -82,12 +100,15 @@ class MatchConfig:
 
     width: int = 128  # [ours] d
     stage: int = 3  # [paper Table 6] whose patches are matched
+    similarity: str = "maxsim"  # [paper Eqs. 5, 6] "pooled" and "attention" are peers' (Table 4), for retrieval alone
     temperature: float = 0.07  # [ours] tau at the start; learned, clamped as in CLIP
     group_identical: bool = True  # [ours] identical reports of a batch are not each other's negatives; False is the paper
+    sentence_share: float = 1.0  # [ours] of a report's sentences, in random order, that one step shows; 1 is the paper: the report as it is
     epochs: int = 6  # [ours] paper 4.1: 15
-    batch: int = 64  # [ours] paper 4.1: 112 a GPU
+    batch: int = 64  # [ours] pairs that one process takes in a step, which compares those of all; paper 4.1: 112 a GPU
     learning_rate: float = 1e-2  # [ours] paper 4.1: 6e-3 at 8 x 112; so few steps need larger ones
     image_rate: float = 0.2  # [ours] learning rate of the pre-trained image encoder, as a share; the paper's is 1
+    text_rate: float = 1.0  # [ours] learning rate of the BERT, as a share; one that is pre-trained may want less
     frozen_stages: int = 1  # [ours] first stages of the image encoder that keep their pre-trained weights; the paper's is 0
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.1  # [ours] share of all steps
@@ -97,6 +118,8 @@ class MatchConfig:
 
     def __post_init__(self) -> None:
         _require(self.stage in (2, 3, 4), f"match.stage: {self.stage} is not one of 2, 3, 4 (the stages with AdaPatch)")
+        _require(self.similarity in SIMILARITIES, f"match.similarity: '{self.similarity}' is not one of {', '.join(SIMILARITIES)}")
+        _require(0 < self.sentence_share <= 1, f"match.sentence_share: {self.sentence_share} is not in (0, 1]; 1 shows whole reports")
 
 
 @dataclass(frozen=True)
@@ -128,7 +151,7 @@ class VQGANConfig:
     attention: bool = True  # [taming] attention at the lowest resolution
     epochs: int = 5  # [ours]
     decoder_epochs: int = 3  # [ours] of the decoder alone afterwards, the codes as they are and without the discriminator
-    batch: int = 8  # [ours]
+    batch: int = 8  # [ours] films that one process takes in a step
     learning_rate: float = 6e-4  # [ours]
     codebook_start: float = 0.08  # [ours] share of all steps after which k-means makes the codes; before, vectors pass unquantised
     commitment: float = 0.25  # [taming]
@@ -161,8 +184,9 @@ class LanguageConfig:
     heads: int = 4  # [ours] dolly-v2-3b: 32
     context: int = 640  # [ours] dolly-v2-3b: 2048
     dropout: float = 0.1  # [ours]
+    checkpointing: bool = False  # [ours] its layers are computed again for the backward pass: less memory, more time
     epochs: int = 6  # [ours] paper 4.1: 5
-    batch: int = 24  # [ours] examples of both directions in one step; paper 4.1: 24 a GPU
+    batch: int = 24  # [ours] examples of both directions that one process takes in a step; paper 4.1: 24 a GPU
     learning_rate: float = 1e-3  # [ours] paper 4.1: 5e-6 (fine-tuning)
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.05  # [ours]
@@ -245,6 +269,7 @@ PAPER = Preset(
         revision="f6c9be08f16fe4d3a719bee0a4a7c7415b5c65df",
         context=2048,
         dropout=0.0,
+        checkpointing=True,
         epochs=5,
         batch=24,
         learning_rate=5e-6,

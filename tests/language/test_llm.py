@@ -150,6 +150,16 @@ def test_a_pretrained_model_gets_embeddings_for_the_new_tokens(model, vocabulary
     assert grown.draw(REPORTS[:1], [[23]], seed=0).shape == (1, 9)
 
 
+def test_a_pretrained_name_without_a_directory_or_a_revision_is_refused(model, vocabulary, tmp_path):
+    for name in ("databricks/dolly-v2-3b", str(tmp_path / "nothing-here")):
+        for build in (
+            lambda name=name: LanguageModel.build(vocabulary, dataclasses.replace(model.cfg, pretrained=name), 9),
+            lambda name=name: Vocabulary.extend(name, "", 24),
+        ):
+            with pytest.raises(InputError, match=rf"language\.pretrained: '{name}' is no directory"):
+                build()
+
+
 def test_lora_is_refused_plainly(model, vocabulary):
     with pytest.raises(InputError, match="lora_rank"):
         LanguageModel.build(vocabulary, dataclasses.replace(model.cfg, lora_rank=4), 9)

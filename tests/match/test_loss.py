@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd import gradcheck
 from torch.nn.functional import cross_entropy
 
 from cyclicxr.match.loss import adamatch_loss, contrastive_loss
@@ -59,6 +60,26 @@ def test_left_out_pairs_have_no_gradient():
     contrastive_loss(similarity, ONE, torch.tensor([0, 0, 1])).backward()
     assert similarity.grad is not None and similarity.grad[0, 1] == similarity.grad[1, 0] == 0
     assert similarity.grad[0, 2] > 0 > similarity.grad[0, 0]
+
+
+def test_a_single_pair_has_nothing_to_be_told_from():
+    """-log(e^s / e^s) = 0 whatever s and tau are, and no gradient is NaN: such a batch moves nothing but what weight decay moves."""
+    to_text, to_image, tau = torch.tensor([[0.3]], requires_grad=True), torch.tensor([[-0.9]], requires_grad=True), torch.tensor(0.01)
+    tau.requires_grad_()
+    found = adamatch_loss(to_text, to_image, tau, torch.tensor([7]))
+    found.backward()
+    assert float(found.detach()) == 0
+    assert [float(part.grad) for part in (to_text, to_image, tau) if part.grad is not None] == [0, 0, 0]
+
+
+def test_gradients_are_right():
+    """Of both similarities and the temperature, with two identical reports among four."""
+    generator = torch.Generator().manual_seed(0)
+    to_text, to_image = (torch.rand(4, 4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    tau = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    groups = torch.tensor([0, 1, 0, 2])
+    assert gradcheck(lambda s, t: contrastive_loss(s, t, groups), (to_text, tau))
+    assert gradcheck(lambda s, z, t: adamatch_loss(s, z, t, groups), (to_text, to_image, tau))
 
 
 @given(st.integers(1, 6), st.integers(0, 2**31), st.floats(0.01, 2))

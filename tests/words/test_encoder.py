@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast, PvtConfig, PvtModel
 
 from cyclicxr.config import WordsConfig
 from cyclicxr.types import InputError
@@ -90,6 +91,16 @@ def test_long_reports_are_cut_at_the_end_and_counted(tokenizer: PreTrainedTokeni
     assert batch.cut == 1
 
 
+def test_a_word_that_the_vocabulary_cannot_spell_is_one_unknown_token_with_its_place(tokenizer: PreTrainedTokenizerFast):
+    """Greek is in no report: the word is kept, masked in and counted as any other; a report of nothing else is counted."""
+    batch = tokenize(tokenizer, ["clear πνεύμων", "clear lungs", "καρδιά πνεύμων"], 24)
+    unknown = tokenizer.unk_token_id
+    assert batch.ids[0].tolist()[1:3] == [tokenizer.get_vocab()["clear"], unknown]
+    assert batch.spans[0][2] == (6, 13) and bool(batch.mask[0, 2])
+    assert batch.ids[2].tolist()[1:3] == [unknown, unknown] and batch.mask[2].sum() == 2
+    assert batch.unknown == 1
+
+
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_a_text_of_no_words_is_refused(tokenizer: PreTrainedTokenizerFast, text: str):
     with pytest.raises(InputError, match="no words"):
@@ -116,17 +127,88 @@ def test_the_architecture_is_saved_and_needs_no_hub(tokenizer: PreTrainedTokeniz
     assert not any("pooler" in name for name, _ in bert.named_parameters())
 
 
-def test_a_pretrained_bert_comes_from_a_directory(tokenizer: PreTrainedTokenizerFast, tmp_path: Path):
+SIZES = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def published(folder: Path, rows: int = len(LEARNED), kind: type = BertModel) -> BertModel:
+    """A small BERT with random weights, and a tokenizer, as they would be published."""
     torch.manual_seed(1)
-    theirs = BertModel(
-        BertConfig(vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
-    )
-    theirs.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    theirs = kind(BertConfig(vocab_size=rows, **SIZES))
+    theirs.save_pretrained(folder)
+    LEARNED.save_pretrained(folder)
+    return theirs
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
+@torch.no_grad()
+def test_a_pretrained_bert_comes_from_a_directory(tmp_path: Path, kind: type):
+    theirs = published(tmp_path, kind=kind).eval()
     config = WordsConfig(pretrained=str(tmp_path))
-    assert build_tokenizer(config, ["not looked at"]).get_vocab() == tokenizer.get_vocab()
-    ours = build_bert(config, 0)
-    torch.testing.assert_close(ours.embeddings.word_embeddings.weight, theirs.embeddings.word_embeddings.weight, rtol=0, atol=0)
+    tokenizer = build_tokenizer(config, ["not looked at"])
+    assert tokenizer.get_vocab() == LEARNED.get_vocab()
+    ours, batch = build_bert(config, len(tokenizer)).eval(), tokenize(tokenizer, REPORTS, 24)
+    given = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
+    expected = theirs(**given, output_hidden_states=True).hidden_states[-1]
+    torch.testing.assert_close(ours(**given).last_hidden_state, expected, atol=1e-5, rtol=1e-5)
+
+
+def refused(folder: Path, vocabulary: int = len(LEARNED), **numbers: object) -> str:
+    with pytest.raises(InputError) as caught:
+        build_bert(WordsConfig(pretrained=str(folder), **numbers), vocabulary)
+    assert "\n" not in str(caught.value) and folder.name in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path):
+    published(tmp_path, rows=150)
+    assert "a tokenizer of 151 entries and weights for 150" in refused(tmp_path, 151)
+    assert "a tokenizer of 22 entries and weights for 150" in refused(tmp_path, 22)
+    assert build_bert(WordsConfig(pretrained=str(tmp_path)), 23).config.vocab_size == 150  # rows are rounded up
+
+
+def test_more_tokens_than_positions_are_refused(tmp_path: Path):
+    published(tmp_path)
+    assert "words.max_tokens: 513" in refused(tmp_path, max_tokens=513)
+    build_bert(WordsConfig(pretrained=str(tmp_path), max_tokens=512), len(LEARNED))
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(tmp_path: Path):
+    published(tmp_path)
+    (tmp_path / "config.json").write_text(BertConfig(vocab_size=len(LEARNED), **{**SIZES, "num_hidden_layers": 3}).to_json_string())
+    assert "has no 'encoder.layer.2." in refused(tmp_path)
+    (tmp_path / "config.json").write_text(BertConfig(vocab_size=len(LEARNED), **{**SIZES, "intermediate_size": 24}).to_json_string())
+    assert "can't be loaded" in refused(tmp_path)
+
+
+def test_a_model_that_is_no_bert_is_refused(tmp_path: Path):
+    sizes = PvtConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 1, 1], image_size=32)
+    PvtModel(sizes).save_pretrained(tmp_path)
+    assert "is of type 'pvt', not 'bert'" in refused(tmp_path)
+
+
+def test_a_hub_id_needs_its_revision():
+    with pytest.raises(InputError, match=r"words\.pretrained: 'emilyalsentzer/Bio_ClinicalBERT' is no directory.*revision"):
+        build_tokenizer(WordsConfig(pretrained="emilyalsentzer/Bio_ClinicalBERT"), [])
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_layers_computed_again_give_the_same_loss_and_gradients(tmp_path: Path, pretrained: bool):
+    published(tmp_path)
+    numbers = {"pretrained": str(tmp_path)} if pretrained else {"layers": 2, "dropout": 0.1}
+    batch, found, runs = tokenize(LEARNED, REPORTS, 24), [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        config = dataclasses.replace(TINY, **numbers, checkpointing=checkpointing)
+        encoder = TextEncoder(build_bert(config, len(LEARNED)), 12).train()
+        encoder.bert.encoder.layer[0].attention.register_forward_hook(lambda *_: runs.append(1))
+        torch.manual_seed(5)
+        loss = encoder(batch.ids, batch.attention).square().mean()
+        loss.backward()
+        found.append((float(loss.detach()), {name: tensor.grad for name, tensor in encoder.named_parameters()}))
+    assert len(runs) == 1 + 2  # the second encoder's layers ran twice
+    (plain, gradients), (again, gradients_again) = found
+    assert again == pytest.approx(plain, abs=1e-6)
+    torch.testing.assert_close(gradients_again, gradients, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cyclicxr.config import CodebooksConfig
+from cyclicxr.pretrained import load_pretrained
 from cyclicxr.types import Entity, InputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
 
 GROUPS = ("biological structure", "detailed description", "disease disorder", "sign symptom")
+SETTING = "codebooks.extractor ('rules' or a token-classification model)"
 FINDINGS = ("disease disorder", "sign symptom")
 # "No effusion in the left lung" denies the effusion, not the lung.
 _NEGATABLE = ("detailed description", "disease disorder", "sign symptom")
@@ -65,14 +67,8 @@ class TransformerExtractor:
     def __init__(self, name: str, revision: str = "") -> None:
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name, revision=revision or None)
-            self._model: Any = AutoModelForTokenClassification.from_pretrained(name, revision=revision or None).eval()
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"codebooks.extractor: '{name}' is no token-classification model ({reason}); name its folder, or 'rules'"
-            ) from None
+        self._tokenizer: Any = load_pretrained(AutoTokenizer.from_pretrained, SETTING, name, revision)
+        self._model: Any = load_pretrained(AutoModelForTokenClassification.from_pretrained, SETTING, name, revision).eval()
         labels: dict[int, str] = self._model.config.id2label
         self._tags = [_tag(labels[i]) for i in range(len(labels))]
         if not any(group in GROUPS for _, group in self._tags):

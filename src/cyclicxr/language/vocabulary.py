@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from cyclicxr.pretrained import load_pretrained
 from cyclicxr.types import InputError
 
 INSTRUCTION, INPUT, KEYWORDS = "### Instruction:", "### Input:", "### Keywords:"
@@ -73,8 +74,12 @@ class Vocabulary:
 
     @classmethod
     def extend(cls, pretrained: str, revision: str, codes: int) -> Vocabulary:
-        """A pretrained GPT-NeoX tokenizer (directory or hub id) with the keys and the image tokens added where it lacks them."""
-        return cls._extended(AutoTokenizer.from_pretrained(pretrained, revision=revision or None), codes, ())
+        """A pretrained GPT-NeoX tokenizer (directory or hub id) with the keys and the image tokens added where it lacks them.
+
+        Raises:
+            InputError: it can't be loaded.
+        """
+        return cls._extended(load_pretrained(AutoTokenizer.from_pretrained, "language.pretrained", pretrained, revision), codes, ())
 
     @classmethod
     def load(cls, directory: Path) -> Vocabulary:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cyclicxr.checkpoint import load_weights, read_json, read_preset, save_tensors, write_json
 from cyclicxr.config import EncoderConfig
 from cyclicxr.patches.encoder import ImageEncoder, StagePatches
+from cyclicxr.patches.pvt import load_pvt
 
 CLASSIFIER, FINDINGS = "classifier.safetensors", "findings.json"
 
@@ -52,6 +53,18 @@ class FilmClassifier(nn.Module):
         """Write the weights (float16) and the names of the findings."""
         save_tensors(directory / CLASSIFIER, self.state_dict(), half=True)
         write_json(directory / FINDINGS, list(self.findings))
+
+    @classmethod
+    def build(cls, config: EncoderConfig, findings: Sequence[str], dropout: float) -> FilmClassifier:
+        """A classifier to be trained, on new weights or on those that `config.pretrained` names.
+
+        Raises:
+            InputError: they can't be loaded, or do not fit.
+        """
+        classifier = cls(config, findings, dropout)
+        if config.pretrained:
+            load_pvt(classifier.encoder)
+        return classifier
 
     @classmethod
     def load(cls, directory: Path) -> FilmClassifier:

@@ -13,9 +13,12 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertM
 
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import WordsConfig
+from cyclicxr.pretrained import load_pretrained
 from cyclicxr.types import InputError
 
 ARCHITECTURE = "text_config.json"
+SETTING = "words.pretrained"
+SPARE_ROWS = 128  # of a BERT's embeddings behind its tokenizer's last entry: vocabularies are rounded up to a multiple of at most so many
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -29,6 +32,7 @@ class TokenBatch:
         mask: (c, k) True for real tokens alone: neither special nor padding.
         spans: characters `start, end` of each token in its report; (0, 0) where masked.
         cut: reports that were longer than the context, cut at the end.
+        unknown: reports none of whose tokens the vocabulary knows.
     """
 
     ids: Int[Tensor, "c k"]
@@ -36,6 +40,7 @@ class TokenBatch:
     mask: Bool[Tensor, "c k"]
     spans: list[list[tuple[int, int]]]
     cut: int
+    unknown: int
 
 
 def train_tokenizer(reports: Sequence[str], size: int) -> PreTrainedTokenizerFast:
@@ -71,6 +76,14 @@ def _learn_pieces(words: Sequence[str], size: int) -> dict[str, int]:
 def tokenize(tokenizer: PreTrainedTokenizerFast, reports: Sequence[str], max_tokens: int) -> TokenBatch:
     """Reports -> ids, masks and the characters that each token covers.
 
+    A report longer than the context keeps its first tokens and the closing special one. A word that the vocabulary can't spell becomes one
+    unknown token; it stays a word with its place in the text, so that every report of words has a similarity.
+
+    Args:
+        tokenizer: of the text encoder.
+        reports: c texts.
+        max_tokens: the context, special tokens among them.
+
     Raises:
         InputError: a report has no words.
     """
@@ -93,7 +106,8 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, reports: Sequence[str], max_tok
     spans = [
         [(s, e) if m else (0, 0) for (s, e), m in zip(row, keep, strict=True)] for row, keep in zip(offsets, mask.tolist(), strict=True)
     ]
-    return TokenBatch(found["input_ids"], found["attention_mask"].bool(), mask, spans, cut)
+    known = mask & (found["input_ids"] != tokenizer.unk_token_id)
+    return TokenBatch(found["input_ids"], found["attention_mask"].bool(), mask, spans, cut, int((~known.any(dim=1)).sum()))
 
 
 class TextEncoder(nn.Module):
@@ -118,29 +132,50 @@ class TextEncoder(nn.Module):
 def build_bert(config: WordsConfig, vocabulary: int) -> PreTrainedModel:
     """A small BERT with new weights, or a pretrained one from a directory or hub id.
 
+    Args:
+        config: sizes of the small one, or the name of the pretrained one.
+        vocabulary: entries of the tokenizer.
+
     Raises:
-        InputError: the pretrained model can't be loaded.
+        InputError: the pretrained model can't be loaded, is no whole BERT, or does not fit its tokenizer or `max_tokens`.
     """
-    if not config.pretrained:
-        return BertModel(
-            BertConfig(
-                vocab_size=vocabulary,
-                hidden_size=config.width,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=4 * config.width,
-                max_position_embeddings=config.max_tokens,
-                hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=0.0,  # dropout there costs the fast attention kernel
-            ),
-            add_pooling_layer=False,
-        )
-    try:
-        return AutoModel.from_pretrained(config.pretrained, revision=config.revision or None, add_pooling_layer=False)
-    except (OSError, ValueError) as error:
+    bert = _pretrained_bert(config, vocabulary) if config.pretrained else _new_bert(config, vocabulary)
+    if config.checkpointing:
+        bert.activation_checkpointing_enable({"use_reentrant": False})
+    return bert
+
+
+def _new_bert(config: WordsConfig, vocabulary: int) -> BertModel:
+    sizes = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=4 * config.width,
+        max_position_embeddings=config.max_tokens,
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=0.0,  # dropout there costs the fast attention kernel
+    )
+    return BertModel(sizes, add_pooling_layer=False)
+
+
+def _pretrained_bert(config: WordsConfig, vocabulary: int) -> BertModel:
+    sizes = load_pretrained(AutoConfig.from_pretrained, SETTING, config.pretrained, config.revision)
+    if sizes.model_type != "bert":
+        raise InputError(f"{SETTING}: '{config.pretrained}' is of type '{sizes.model_type}', not 'bert'; give a BertModel")
+    if config.max_tokens > sizes.max_position_embeddings:
+        raise InputError(f"words.max_tokens: {config.max_tokens}, but '{config.pretrained}' has {sizes.max_position_embeddings} positions")
+    if not sizes.vocab_size - SPARE_ROWS < vocabulary <= sizes.vocab_size:
         raise InputError(
-            f"text encoder '{config.pretrained}': can't be loaded ({str(error).splitlines()[0]}); give a local directory"
-        ) from None
+            f"{SETTING}: '{config.pretrained}' has a tokenizer of {vocabulary} entries and weights for {sizes.vocab_size}; "
+            "give a directory whose files belong together"
+        )
+    bert, report = load_pretrained(
+        BertModel.from_pretrained, SETTING, config.pretrained, config.revision, add_pooling_layer=False, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise InputError(f"{SETTING}: '{config.pretrained}' has no '{min(report['missing_keys'])}'; give a whole model")
+    return bert
 
 
 def build_tokenizer(config: WordsConfig, reports: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -151,19 +186,16 @@ def build_tokenizer(config: WordsConfig, reports: Sequence[str]) -> PreTrainedTo
     """
     if not config.pretrained:
         return train_tokenizer(reports, config.vocabulary)
-    return load_tokenizer(config.pretrained, config.revision)
+    return load_pretrained(AutoTokenizer.from_pretrained, SETTING, config.pretrained, config.revision)
 
 
-def load_tokenizer(name: str | Path, revision: str = "") -> PreTrainedTokenizerFast:
-    """The tokenizer of a directory, or of a hub id at a revision.
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model directory.
 
     Raises:
         InputError: it can't be loaded.
     """
-    try:
-        return AutoTokenizer.from_pretrained(name, revision=revision or None)
-    except (OSError, ValueError) as error:
-        raise InputError(f"text encoder '{name}': no tokenizer ({str(error).splitlines()[0]}); give a whole local directory") from None
+    return load_pretrained(AutoTokenizer.from_pretrained, "text tokenizer", directory, "")
 
 
 def save_architecture(bert: PreTrainedModel, directory: Path) -> None:
