@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,32 @@ def yardstick_seconds() -> float:
     for _ in range(_PRODUCTS):
         left @ right
     return time.perf_counter() - started
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall seconds of a piece of work."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def matmul_speed() -> float:
+    """Billions of multiplications and additions a second that a product of two large square matrices reaches here, the best of five."""
+    left, right = torch.rand(2, 2 * _SIDE, 2 * _SIDE, generator=torch.Generator().manual_seed(0))
+    return 2 * (2 * _SIDE) ** 3 / min(seconds(lambda: left @ right) for _ in range(5)) / 1e9
+
+
+def beyond(work: Callable[[], object]) -> float:
+    """MB of this process's peak during a piece of work beyond what it held before; to be asked once, in a process of its own."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before is not held
+    before = _memory("VmRSS")
+    work()
+    return _memory("VmHWM") - before
+
+
+def _memory(kind: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith(kind))
+    return int(line.split()[1]) / 1024
 
 
 def save_result(name: str, numbers: dict[str, Any]) -> Path:

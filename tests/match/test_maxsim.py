@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn.functional import normalize
 
-from cyclicxr.match.maxsim import maxsim
+from cyclicxr.match import maxsim as module
+from cyclicxr.match.maxsim import maximum, maxsim
 
 
 def naive(patches: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,6 +86,95 @@ def test_gradients_equal_those_of_the_plain_einsum(b: int, c: int, n: int, k: in
         gradients.append(torch.autograd.grad((to_text * weights[0] + to_image * weights[1]).sum(), tensors))
     for found, expected in zip(*gradients, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    """One film and 8 reports a tile, one film or report a step of the backward pass: what large batches have, at the size of a test."""
+    monkeypatch.setattr(module, "TILE", {"cpu": 1})
+    monkeypatch.setattr(module, "CHUNK", 1)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.usefixtures("small_steps")
+def test_many_tiles_equal_the_plain_einsum(dtype: torch.dtype, tolerance: float):
+    """19 reports of 1 to 12 words are groups of 8, 8 and 3, each padded to its own longest."""
+    patches, words, mask = draw(3, 19, 7, 12, 16, 3, dtype)
+    mask &= torch.arange(12) < torch.arange(1, 20).clamp(max=12)[:, None]
+    mask[:, 0] = True
+    weights = torch.randn(2, 3, 19, generator=torch.Generator().manual_seed(4), dtype=dtype)
+    found = []
+    for function in (maxsim, naive):
+        tensors = [patches.clone().requires_grad_(), words.clone().requires_grad_()]
+        both = function(*tensors, mask)
+        found.append([*both, *torch.autograd.grad((both[0] * weights[0] + both[1] * weights[1]).sum(), tensors)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+
+
+def test_a_tile_of_many_films_equals_tiles_of_one(monkeypatch):
+    patches, words, mask = draw(9, 10, 6, 5, 8, seed=5)
+    whole = maxsim(patches, words, mask)
+    monkeypatch.setattr(module, "TILE", {"cpu": 1})
+    for found, expected in zip(maxsim(patches, words, mask), whole, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@given(shapes, shapes, shapes, st.integers(1, 20), st.integers(0, 2**31))
+def test_the_maximum_of_a_tile_is_torchs_with_the_first_of_equals(dtype: torch.dtype, f: int, n: int, length: int, r: int, seed: int):
+    """Few distinct values, so that nearly every maximum is reached more than once; a padded word is -inf throughout."""
+    tile = torch.randint(-2, 3, (f, n, length, r), generator=torch.Generator().manual_seed(seed)).to(dtype)
+    tile[:, :, -1, 0] = -torch.inf
+    for dim in (1, 2):
+        top, index = maximum(tile, dim)
+        first = (tile == tile.amax(dim, keepdim=True)).int().argmax(dim)
+        assert torch.equal(top, tile.amax(dim)) and torch.equal(index, first) and torch.equal(index, tile.max(dim).indices)
+
+
+def test_of_equal_words_and_patches_the_first_gets_the_gradient():
+    """Both patches are (1, 0) and both words too: patch 0 is best for both words, word 0 for both patches.
+
+    Image to text: word 0 gets (1, 0) / 2 twice; text to image: patch 0 gets (1, 0) / 2 twice, and each patch a word's (1, 0) / 2.
+    """
+    patches, words = (torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]).requires_grad_() for _ in range(2))
+    to_text, to_image = maxsim(patches, words, torch.ones(1, 2, dtype=torch.bool))
+    (by_text,) = torch.autograd.grad(to_text, words, retain_graph=True)
+    assert torch.equal(by_text, torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
+    (by_image,) = torch.autograd.grad(to_image, patches, retain_graph=True)
+    assert torch.equal(by_image, torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
+    (both,) = torch.autograd.grad(to_text + to_image, patches)
+    assert torch.equal(both, torch.tensor([[[1.5, 0.0], [0.5, 0.0]]]))
+
+
+def test_only_what_is_asked_for_gets_a_gradient():
+    patches, words, mask = draw(2, 3, 4, 3, 5, seed=6)
+    for learned, fixed in ((patches, words), (words, patches)):
+        learned = learned.clone().requires_grad_()
+        to_text, to_image = maxsim(learned, fixed, mask) if fixed is words else maxsim(fixed, learned, mask)
+        (to_text + to_image).sum().backward()
+        assert learned.grad is not None and fixed.grad is None
+    assert not maxsim(patches, words, mask)[0].requires_grad
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_nothing_of_the_size_of_all_similarities_is_ever_held():
+    """Of 6 x 16 x 40 x 30 similarities, no tensor of either pass has the bytes of a fifth."""
+    b, c, n, k, d = 6, 16, 40, 30, 4
+    patches, words, mask = draw(b, c, n, k, d, seed=8)
+    seen = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            seen.extend(
+                part.untyped_storage().nbytes() for part in (found if isinstance(found, tuple) else (found,)) if torch.is_tensor(part)
+            )
+            return found
+
+    with Watch():
+        sum(part.sum() for part in maxsim(patches.requires_grad_(), words.requires_grad_(), mask)).backward()
+    assert 0 < max(seen) <= 4 * b * c * n * k / 5
 
 
 def test_gradcheck_in_float64():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
+from torch.func import functional_call
 from torch.nn import functional
 
 from cyclicxr.patches.adapatch import AdaPatch, corners, grid_centres, sample, shift_and_size
@@ -64,6 +65,38 @@ def test_sample_points_by_hand():
 def test_a_point_at_the_edge_repeats_the_edge():
     found = sample(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), torch.tensor([[[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]]), 1)
     assert found.flatten().tolist() == [1.0, 4.0]
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 3), st.integers(0, 2**31))
+def test_reading_and_its_gradients_equal_those_of_grid_sample(h: int, w: int, points: int, seed: int):
+    """Boxes of any place and size, dead ones too, over maps of any shape; of two films, so that none reads the other's cells."""
+    generator = torch.Generator().manual_seed(seed)
+    feature_map = torch.randn(2, 3, h, w, generator=generator, dtype=torch.float64)
+    lower, upper = torch.rand(2, 2, 4, 2, generator=generator, dtype=torch.float64).sort(dim=0).values
+    boxes = torch.cat([lower, upper], dim=-1)
+    boxes[0, 0, 2] = boxes[0, 0, 0]
+    weights = torch.randn(2, 4, points**2, 3, generator=generator, dtype=torch.float64)
+
+    def by_grid_sample(feature_map: Tensor, boxes: Tensor) -> Tensor:
+        step = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+        x, y = (torch.lerp(boxes[..., i, None], boxes[..., i + 2, None], step) for i in (0, 1))
+        grid = torch.stack([x.repeat(1, 1, points), y.repeat_interleave(points, dim=2)], dim=-1)
+        read = functional.grid_sample(feature_map, 2 * grid - 1, padding_mode="border", align_corners=False)
+        return read.permute(0, 2, 3, 1)
+
+    found = []
+    for read in (lambda *inputs: sample(*inputs, points), by_grid_sample):
+        inputs = [feature_map.clone().requires_grad_(), boxes.clone().requires_grad_()]
+        out = read(*inputs)
+        found.append([out, *torch.autograd.grad((out * weights).sum(), inputs)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_a_box_that_is_no_number_reads_no_number_and_stops_nothing():
+    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [float("nan"), 0.0, 1.0, 1.0]]])
+    read = sample(torch.ones(1, 2, 4, 4), boxes, 2)
+    assert bool(read[0, 0].eq(1).all()) and bool(read[0, 1].isnan().any())
 
 
 @pytest.mark.parametrize("grid", [2, 4, 16])
@@ -133,6 +166,32 @@ def test_gradients_of_place_size_and_features_are_right():
         return sample(feature_map, corners(centres, *shift_and_size(f, 0.25, 0.5, 0.0)), 3)
 
     assert gradcheck(read, (f, feature_map), eps=1e-7, atol=1e-5)
+
+
+def test_gradients_of_adapatch_are_right():
+    """Of the feature map and of every weight; the patches lie inside the image and away from the borders of cells."""
+    part = adapatch(in_width=2, width=3, grid=2).double()
+    torch.nn.init.normal_(part.heads.weight, std=0.2)
+    torch.nn.init.constant_(part.heads.bias[2:].data, 0.6)
+    feature_map = torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    names, weights = zip(*part.named_parameters(), strict=True)
+
+    def embedded(feature_map: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        return functional_call(part, dict(zip(names, weights, strict=True)), (feature_map,))
+
+    inside = part.boxes(feature_map).detach()
+    assert bool(((inside > 0) & (inside < 1)).all())
+    assert gradcheck(embedded, (feature_map, *(weight.detach().requires_grad_() for weight in weights)), eps=1e-7, atol=1e-5)
+
+
+def test_points_go_row_by_row_into_f5_each_with_all_its_channels():
+    """By hand: cells (y, x) of two channels read 10 y + x and 100 more; published patch embeddings rely on this order."""
+    part = adapatch(in_width=2, width=8, grid=1, size_scale=1.0)
+    torch.nn.init.eye_(part.embed.weight)
+    torch.nn.init.zeros_(part.embed.bias)
+    torch.nn.init.constant_(part.heads.bias[2:].data, 20.0)  # the whole map: one patch
+    feature_map = torch.tensor([[[[0.0, 1.0], [10.0, 11.0]], [[100.0, 101.0], [110.0, 111.0]]]])
+    assert part(feature_map)[0].flatten().tolist() == [0.0, 100.0, 1.0, 101.0, 10.0, 110.0, 11.0, 111.0]
 
 
 def test_the_heads_learn_from_the_first_step():

@@ -6,11 +6,15 @@ Knows feature maps, not films and not words. Coordinates are in [0, 1] of the im
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from cyclicxr.patches.sums import scattered_sums, weighted_sums
 
 
 def shift_and_size(
@@ -57,15 +61,60 @@ def sample(feature_map: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b n 4"],
 
     Source: section 3.1 ("uniformly sample m x m feature points").
     """
-    b, n, _ = boxes.shape
+    (b, c, h, w), n = feature_map.shape, boxes.shape[1]
     step = (torch.arange(points, device=boxes.device, dtype=boxes.dtype) + 0.5) / points  # (g,)
-    x = torch.lerp(boxes[..., 0:1], boxes[..., 2:3], step)  # (b, n, g)
-    y = torch.lerp(boxes[..., 1:2], boxes[..., 3:4], step)
-    grid = torch.stack([x.unsqueeze(2).expand(b, n, points, points), y.unsqueeze(3).expand(b, n, points, points)], dim=-1).view(
-        b, n, points * points, 2
-    )
-    read = functional.grid_sample(feature_map, 2 * grid - 1, mode="bilinear", padding_mode="border", align_corners=False)  # (b, c, n, gg)
-    return read.permute(0, 2, 3, 1)
+    x = (torch.lerp(boxes[..., 0:1], boxes[..., 2:3], step) * w - 0.5).clamp(0, w - 1)  # (b, n, g), in cells, 0 the middle of the first
+    y = (torch.lerp(boxes[..., 1:2], boxes[..., 3:4], step) * h - 0.5).clamp(0, h - 1)
+    places = [at.expand(b, n, points, points).reshape(b, -1) for at in (x.unsqueeze(2), y.unsqueeze(3))]
+    read: Tensor = _Bilinear.apply(feature_map.permute(0, 2, 3, 1).to(boxes.dtype), *places)  # type: ignore[no-untyped-call]
+    return read.view(b, n, points**2, c)
+
+
+class _Bilinear(torch.autograd.Function):
+    """Cells (b, h, w, c) read at x and y (b, p) -> (b p, c): weighted sums of four whole cells, and so are the derivatives by x and y.
+
+    `grid_sample` goes channel by channel, which takes a CPU longer (decision 34).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(cells, x, y)
+        rows, right, lower = _four_cells(cells, x, y)
+        return weighted_sums(cells, rows, _products((1 - lower, lower), (1 - right, right)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        cells, x, y = ctx.saved_tensors
+        rows, right, lower = _four_cells(cells, x, y)
+        down, across = (1 - lower, lower), (1 - right, right)
+        slope = (torch.full_like(x, -1), torch.ones_like(x))
+        of_cells = of_x = of_y = None
+        if ctx.needs_input_grad[0]:
+            point = torch.arange(x.numel(), dtype=torch.int32, device=x.device).view(*x.shape, 1).expand(rows.shape)
+            of_cells = scattered_sums(gradient, point, _products(down, across), rows, cells.shape[:3].numel()).view(cells.shape)
+        if ctx.needs_input_grad[1]:
+            of_x = (weighted_sums(cells, rows, _products(down, slope)) * gradient).sum(dim=1).view(x.shape)
+        if ctx.needs_input_grad[2]:
+            of_y = (weighted_sums(cells, rows, _products(slope, across)) * gradient).sum(dim=1).view(y.shape)
+        return of_cells, of_x, of_y
+
+
+def _four_cells(
+    cells: Float[Tensor, "b h w c"], x: Float[Tensor, "b p"], y: Float[Tensor, "b p"]
+) -> tuple[Int[Tensor, "b p 4"], Float[Tensor, "b p"], Float[Tensor, "b p"]]:
+    """Numbers of the cells left top, right top, left bottom, right bottom of each point; shares of the right and of the lower ones."""
+    b, h, w, _ = cells.shape
+    left, top = (at.floor().nan_to_num(0) for at in (x, y))  # a place that is no number reads what is no number, from a cell that is there
+    columns = [(left + one).clamp(max=w - 1).int() for one in (0, 1)]
+    lines = [(top + one).clamp(max=h - 1).int() * w for one in (0, 1)]
+    first = torch.arange(0, b * h * w, h * w, dtype=torch.int32, device=x.device)[:, None]
+    return torch.stack([first + line + column for line in lines for column in columns], dim=-1), x - left, y - top
+
+
+def _products(down: tuple[Tensor, Tensor], across: tuple[Tensor, Tensor]) -> Float[Tensor, "b p 4"]:
+    """Weights of the four cells from those of the two lines and of the two columns, each (b, p)."""
+    return torch.stack([line * column for line in down for column in across], dim=-1)
 
 
 def grid_centres(rows: int, columns: int) -> Float[Tensor, "n 2"]:
@@ -126,7 +175,7 @@ class AdaPatch(nn.Module):
         """Corners of the adaptive patches, in [0, 1]."""
         looked = functional.gelu(self.look(feature_map)).flatten(2).transpose(1, 2)  # (b, n, c)
         with torch.autocast(feature_map.device.type, enabled=False):  # a bf16 coordinate is too coarse to be a box
-            f = self.heads(looked.float()) if self.adaptive else self.heads.bias.detach().expand(*looked.shape[:2], 4)
+            f = self.heads(looked.to(self.heads.weight.dtype)) if self.adaptive else self.heads.bias.detach().expand(*looked.shape[:2], 4)
             return corners(self.centres, *shift_and_size(f, *self.scales))
 
     def forward(self, feature_map: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n 4"]]:
