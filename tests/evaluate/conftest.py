@@ -45,6 +45,7 @@ class Matcher(AdaMatch):
 
     def __init__(self):
         nn.Module.__init__(self)
+        self.similarity_name = "maxsim"
         self.vectors = nn.functional.normalize(torch.randn(64, 16, generator=torch.Generator().manual_seed(0)), dim=1)
 
     def encode_films(self, pixels):

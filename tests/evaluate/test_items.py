@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclicxr.config import EncoderConfig
 from cyclicxr.evaluate.items import ITEMS, is_adaptive, reproduce
 from cyclicxr.evaluate.paper import printed, printed_across, printed_lines
 from cyclicxr.metrics import ptb
+from cyclicxr.patches.encoder import ImageEncoder
 from cyclicxr.types import InputError
 
 
@@ -72,6 +74,8 @@ def test_what_nobody_gave_is_missing_and_not_invented(made, toys):
     assert [note for note in notes if "Missing" in note] == ["Missing: a matcher with AdaPatch; give `--compare NAME=MODEL`."]
     assert "this model (without AdaPatch)" in rows(out, "table5")
     assert not is_adaptive(toys.Matcher())
+    for adaptive in (True, False):
+        assert is_adaptive(ImageEncoder(EncoderConfig(adaptive=adaptive))) == adaptive
     missing = [note for note in json.loads((out / "table6.json").read_text())["notes"] if "Missing" in note]
     assert len(missing) == 3
     assert "match.stage=4" in missing[2]

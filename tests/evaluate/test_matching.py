@@ -9,7 +9,7 @@ import torch
 
 from cyclicxr.config import OPENI_SMALL, override
 from cyclicxr.evaluate.matching import GLOBAL, GRID, JOINED, POOLED, RANDOM, on_the_grid, retrieval_tables
-from cyclicxr.evaluate.system import Case
+from cyclicxr.evaluate.system import Case, similarities
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.patches.adapatch import AdaPatch, grid_centres
@@ -25,6 +25,7 @@ class Knowing(AdaMatch):
 
     def __init__(self, spoilt=False):
         torch.nn.Module.__init__(self)
+        self.similarity_name = "maxsim"
         self.vectors = torch.nn.functional.normalize(torch.randn(N, 1, 24, generator=torch.Generator().manual_seed(0)), dim=2)
         self.spoilt = spoilt
 
@@ -53,6 +54,17 @@ def case_of(labelled=True) -> Case:
 def tables(tmp_path_factory):
     out = tmp_path_factory.mktemp("matching")
     return retrieval_tables({"this model": Knowing(), "other": Knowing()}, case_of(), out), out
+
+
+def test_a_matcher_is_compared_by_the_similarity_that_it_was_trained_with():
+    """A film's two patches are alike and of length 1: one against a word twice as long has cosine 1 for a peer, and a product of 2."""
+    pixels, found = case_of().corpus.pixels[5:6], {}
+    for name in ("maxsim", "pooled"):
+        matcher = Knowing()
+        matcher.similarity_name = name
+        matcher.encode_texts = lambda texts, of=matcher.encode_texts: SimpleNamespace(features=2 * of(texts).features, mask=of(texts).mask)
+        found[name] = similarities(matcher, pixels, ["film 5"])[0].item()
+    assert found == pytest.approx({"maxsim": 2.0, "pooled": 1.0}, abs=1e-5)
 
 
 def test_the_whole_split_takes_identical_reports_for_one_text(tables):

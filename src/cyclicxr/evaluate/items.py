@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from cyclicxr.checkpoint import write_atomically, write_json
 from cyclicxr.evaluate.figures import Plot
 from cyclicxr.evaluate.latex import latex_page
@@ -150,9 +152,9 @@ def _ablation(item: str, metrics: Metrics, kinds: Mapping[str, str], wanted: Map
     return Grid(caption(item), columns, (*ours, *_chance(metrics, columns), *lines), ("Per cent, in the whole split.", *missing))
 
 
-def is_adaptive(matcher: AdaMatch) -> bool:
+def is_adaptive(matcher: nn.Module) -> bool:
     """Whether a matcher's patches move (AdaPatch), or stay on the grid."""
-    return any(isinstance(part, AdaPatch) for part in matcher.modules())
+    return any(isinstance(part, AdaPatch) and part.adaptive for part in matcher.modules())
 
 
 def _ours(rows: Mapping[str, Mapping[str, Any]], columns: list[str]) -> list[Line]:

@@ -93,7 +93,7 @@ def retrieval_tables(matchers: Mapping[str, AdaMatch], case: Case, out: Path, al
     ranks = {system: pairs.ranks() for system, pairs in systems.items()}
     write_json(out / "ranks.json", {system: {way: found.tolist() for way, found in ways.items()} for system, ways in ranks.items()})
     tables = {"retrieval": _whole(ranks[name], ours.texts, case.seed), "retrieval, exact pair": _exact(ours, case.seed)}
-    for title, pools in (("batches of 112", _shuffled(len(ours.texts), BATCH)), ("pools of 1,000", _sampled(len(ours.texts), SAMPLE))):
+    for title, pools in (("batches of 112", shuffled_pools(len(ours.texts), BATCH)), ("pools of 1,000", _sampled(len(ours.texts), SAMPLE))):
         if pools:
             found = pooled_ranks(ours.to_report, ours.to_film, ours.texts, pools)
             tables[f"retrieval, {title}"] = {way: _pooled(of_way, case.seed) for way, of_way in found.items()}
@@ -227,7 +227,8 @@ def _difference(ours: Int[np.ndarray, " q"], other: Int[np.ndarray, " q"], seed:
     return {name: number for name, number in found.items() if name.startswith("R@")}
 
 
-def _shuffled(n: int, size: int) -> list[list[Pool]]:
+def shuffled_pools(n: int, size: int) -> list[list[Pool]]:
+    """A split of n films shuffled into batches of `size`, once for each of 20 seeds; nothing where n is less than `size`."""
     return [pools for seed in range(SHUFFLES) if (pools := batches(n, size, seed))]
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from cyclicxr.config import Preset
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.match.global_alignment import GlobalAlignment
-from cyclicxr.match.maxsim import maxsim
 from cyclicxr.metrics.interval import Measure
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
@@ -106,7 +105,7 @@ def mean_patch(matcher: AdaMatch) -> Callable[[Tensor], Tensor]:
 
 @torch.inference_mode()
 def similarities(matcher: AdaMatch, pixels: UInt8[Tensor, "n h w"], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """MaxSim of every film with every text: image-to-text (n, c) and text-to-image (n, c), Eqs. 5-6, in float32."""
+    """Similarity of every film with every text, the matcher's own: image-to-text (n, c) and text-to-image (n, c), in float32."""
     patches = over_films(lambda films: matcher.encode_films(films).features, pixels)  # (n, p, d)
     to_text, to_film = torch.empty(len(pixels), len(texts)), torch.empty(len(pixels), len(texts))
     for start in range(0, len(texts), _SCORED_TEXTS):
@@ -115,5 +114,5 @@ def similarities(matcher: AdaMatch, pixels: UInt8[Tensor, "n h w"], texts: Seque
         features, mask = words.features[:, :longest].float(), words.mask[:, :longest]
         for film in range(0, len(pixels), _SCORED_FILMS):
             block = slice(film, film + _SCORED_FILMS), slice(start, start + _SCORED_TEXTS)
-            to_text[block], to_film[block] = maxsim(patches[block[0]], features, mask)
+            to_text[block], to_film[block] = matcher.similarity(patches[block[0]], features, mask)
     return to_text.numpy(), to_film.numpy()

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from cyclicxr.checkpoint import load_weights, read_preset, save_tensors
 from cyclicxr.config import EncoderConfig, MatchConfig, WordsConfig
+from cyclicxr.match.peers import SIMILARITY
 from cyclicxr.patches.encoder import ImageEncoder
 from cyclicxr.words.encoder import TextEncoder, TokenBatch, build_bert, load_architecture, load_tokenizer, save_architecture, tokenize
 
@@ -27,7 +28,7 @@ class FilmPatches:
     """Adaptive patches of b films in the shared space.
 
     Args:
-        features: (b, n, d) of unit length.
+        features: (b, n, d) of unit length; of any length where the model's similarity is a peer's.
         boxes: (b, n, 4) corners in [0, 1].
         anchors: (n, 2) centres of the fixed patches.
         shifts: (b, n, 2) from the fixed centre to the adaptive patch's.
@@ -46,7 +47,7 @@ class TextWords:
     """Tokens of c reports in the shared space.
 
     Args:
-        features: (c, k, d) of unit length.
+        features: (c, k, d) of unit length; of any length where the model's similarity is a peer's.
         mask: (c, k) True for real tokens.
         spans: characters of each token in its report; (0, 0) where masked.
     """
@@ -62,7 +63,7 @@ class AdaMatch(nn.Module):
     Args:
         encoder: config of the image encoder.
         words: config of the text encoder.
-        match: width, stage and temperature.
+        match: width, stage, similarity and temperature.
         bert: the BERT.
         tokenizer: its tokenizer.
     """
@@ -71,7 +72,7 @@ class AdaMatch(nn.Module):
         self, encoder: EncoderConfig, words: WordsConfig, match: MatchConfig, bert: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
     ) -> None:
         super().__init__()
-        self.stage, self.max_tokens, self.tokenizer = match.stage, words.max_tokens, tokenizer
+        self.stage, self.similarity_name, self.max_tokens, self.tokenizer = match.stage, match.similarity, words.max_tokens, tokenizer
         self.image = ImageEncoder(encoder)
         self.project = nn.Linear(encoder.widths[match.stage - 1], match.width)
         self.text = TextEncoder(bert, match.width)
@@ -94,15 +95,16 @@ class AdaMatch(nn.Module):
         """Films in [0, 1] -> their adaptive patches."""
         stages = self.image(pixels)
         found = stages[self.stage - 1]
-        features = functional.normalize(self.project(found.features).float(), dim=-1)
+        features = self._placed(self.project(found.features))
         middle = (found.boxes[..., :2] + found.boxes[..., 2:]) / 2
         pooled = [part for stage in stages[1:] for part in (stage.features.float().mean(1), stage.features.float().amax(1))]
         return FilmPatches(features, found.boxes, found.anchors, middle - found.anchors, torch.cat(pooled, dim=1))
 
     def encode_tokens(self, tokens: TokenBatch) -> TextWords:
         """Tokens -> words."""
-        features = functional.normalize(self.text(tokens.ids, tokens.attention).float(), dim=-1)
-        return TextWords(features, tokens.mask, tokens.spans)
+        where = self.log_temperature.device
+        features = self._placed(self.text(tokens.ids.to(where), tokens.attention.to(where)))
+        return TextWords(features, tokens.mask.to(where), tokens.spans)
 
     def encode_texts(self, reports: Sequence[str]) -> TextWords:
         """Reports -> words.
@@ -111,6 +113,24 @@ class AdaMatch(nn.Module):
             InputError: one of them has no words.
         """
         return self.encode_tokens(self.tokens(reports))
+
+    def similarity(
+        self, patches: Float[Tensor, "b n d"], words: Float[Tensor, "c k d"], mask: Bool[Tensor, "c k"]
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+        """Image-to-text and text-to-image similarities of this model's patches and words, by the similarity that it was trained with.
+
+        Args:
+            patches: `FilmPatches.features`.
+            words: `TextWords.features`.
+            mask: True for real words; every report has at least one.
+
+        Source: Eqs. (5), (6), unless `match.similarity` names a peer's.
+        """
+        return SIMILARITY[self.similarity_name](patches, words, mask)
+
+    def _placed(self, features: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """On the unit sphere in float32 for MaxSim; peers pool vectors of any length, and take theirs away afterwards."""
+        return functional.normalize(features.float(), dim=-1) if self.similarity_name == "maxsim" else features.float()
 
     def save(self, directory: Path) -> None:
         """Write weights (float16), tokenizer and the BERT's shape."""
