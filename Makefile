@@ -9,7 +9,7 @@ STUDIES ?= ../shared/data/openi/studies.csv
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: install demo test check docs benchmark fuzz clean
+.PHONY: install demo test check docs benchmark peers fuzz clean
 
 install: .venv/.test
 
@@ -42,6 +42,10 @@ docs: .venv/.test
 
 benchmark: .venv/.test
 	$(BIN)/python benchmarks/report_speed.py
+	$(BIN)/python benchmarks/generation.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/maxsim.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/encoder_cost.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/match_step.py
 	$(BIN)/python benchmarks/loader_speed.py
 	$(BIN)/python benchmarks/mimic_rows.py
 	$(BIN)/python benchmarks/evaluate_openi.py "$(STUDIES)"
@@ -50,11 +54,17 @@ benchmark: .venv/.test
 	$(BIN)/python benchmarks/consensus.py "$(STUDIES)"
 	$(BIN)/python benchmarks/burnt_in_text.py "$(STUDIES)"
 	$(BIN)/python benchmarks/frontal_gate.py "$(dir $(STUDIES))"
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/image_metrics.py
 	$(BIN)/python benchmarks/report_metrics.py "$(STUDIES)"
 	$(BIN)/python benchmarks/labeler.py "$(STUDIES)"
 	$(BIN)/python benchmarks/write.py
 	$(BIN)/python docs/generate.py
+
+peers: .venv/.test
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/peers.py "$(STUDIES)"
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/peers.py "$(STUDIES)" --sweep
+	$(BIN)/python benchmarks/write.py
 
 fuzz: .venv/.fuzz
 	$(BIN)/python fuzz/films.py out/fuzz/films

@@ -1,4 +1,5 @@
-"""Warm seconds of `report`, `draw` and `cycle` on one film, beside a yardstick measured in the same run.
+"""Warm seconds of `report`, `draw` and `cycle` on one film, beside a yardstick measured in the same run; and the candidates of a report,
+whose prompt is kept once, beside rows that hold a copy of it each.
 
 python benchmarks/report_speed.py
 """
@@ -12,11 +13,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from machine import save_result, yardstick_seconds
 from PIL import Image
 
 import cyclicxr
 from cyclicxr.data.phantom import draw_phantom
+from cyclicxr.language.decoding import Session, pick
+from cyclicxr.language.llm import LanguageModel
+from cyclicxr.language.prompt import report_prompt
+
+TOKENS = 60  # of each text: a report's
 
 
 def seconds_of(call: Callable[[], object], times: int) -> dict[str, float]:
@@ -27,6 +34,29 @@ def seconds_of(call: Callable[[], object], times: int) -> dict[str, float]:
         call()
         taken.append(time.perf_counter() - started)
     return {"median": round(statistics.median(taken), 3), "slowest": round(max(taken), 3), "times": times}
+
+
+def sharing(llm: LanguageModel, times: int) -> dict[str, float]:
+    """Seconds of 64 texts of `TOKENS` tokens behind a prompt of a film's codes: the prompt kept once, and a copy in each row."""
+    prompt = report_prompt(llm.vocabulary, [0] * llm.image_tokens, ["cardiomegaly"]).ids
+    copies, choices, padding = llm.cfg.candidates, llm.vocabulary.report_choices(), llm.vocabulary.padding
+    chances = torch.rand(TOKENS, copies, generator=torch.Generator().manual_seed(0))
+
+    def write(session: Session) -> None:
+        for chance in chances:
+            session.add(choices[pick(session.logits(choices), chance, llm.cfg.report_temperature, llm.cfg.top_k)])
+
+    def once() -> None:
+        session = Session(llm.model, [prompt], padding, TOKENS)
+        session.share(copies)
+        write(session)
+
+    def copied() -> None:
+        write(Session(llm.model, [prompt] * copies, padding, TOKENS))
+
+    with torch.inference_mode():
+        taken = {name: seconds_of(call, times)["median"] for name, call in (("once", once), ("a copy each", copied))}
+    return {**taken, "times as fast": round(taken["a copy each"] / taken["once"], 1), "texts": copies, "prompt tokens": len(prompt)}
 
 
 def main() -> None:
@@ -48,12 +78,10 @@ def main() -> None:
         before = yardstick_seconds()
         seconds = {name: seconds_of(call, asked.times) for name, call in calls.items()}
         yardstick = min(before, yardstick_seconds())
+    shared = sharing(model.llm, asked.times)
     ratios = {name: round(taken["median"] / yardstick, 2) for name, taken in seconds.items()}
-    print(
-        save_result(
-            "report_speed", {"load_seconds": round(loading, 2), "seconds": seconds, "yardstick_seconds": yardstick, "ratio": ratios}
-        )
-    )
+    found = {"load_seconds": round(loading, 2), "seconds": seconds, "yardstick_seconds": yardstick, "ratio": ratios}
+    print(save_result("report_speed", {**found, "prompt": shared}))
 
 
 if __name__ == "__main__":

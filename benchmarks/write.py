@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cost_tables
+import peers_table
+
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.evaluate.tables import markdown_table
 from cyclicxr.evaluate.verdicts import CONSTANT, DRAWN, DRAWN_SHUFFLED, OURS, SHUFFLED, shortcomings
@@ -139,6 +142,36 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
         f"{found['yardstick_seconds']:.2f} s in the same run. Loading the model takes {found['load_seconds']:.1f} s.\n"
     )
     yield plain_table(["command", "median, s", "slowest, s", "median / yardstick"], rows)
+    prompt = found["prompt"]
+    yield (
+        f"{prompt['texts']} texts behind one prompt of {prompt['prompt tokens']} tokens: {prompt['once']:.2f} s where it is kept once, "
+        f"{prompt['a copy each']:.2f} s where each row holds a copy, {prompt['times as fast']:.1f} times as long.\n"
+    )
+
+
+@section("Generation", "generation", "`python benchmarks/generation.py`")
+def generation(found: dict[str, Any]) -> Iterator[str]:
+    """Tokens a second beside Hugging Face's generation, films a second of a batch, and one film there and back."""
+    seconds = ", ".join(f"{name} {taken:.2f} s" for name, taken in found["seconds"].items())
+    yield (
+        f"{made_by(found)}\n256 image tokens a row behind one prompt, sampled alike from the image ids alone, without guidance; 'generate' "
+        "is that of `transformers` with a logits processor for the ids. Sides run in turn, medians.\n"
+    )
+    yield plain_table(list(found["tokens"][0]), [[short(value) for value in row.values()] for row in found["tokens"]])
+    yield f"Warm, with guidance: {seconds}. Drawing 16 reports together gives {found['batch times']} times the films a second of one.\n"
+
+
+def _generation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
+    if found:
+        yield [
+            "report and redraw of one film, warm: 3 s at most",
+            f"{found['seconds']['cycle']:.2f} s",
+            _met(found["seconds"]["cycle"] <= 3),
+        ]
+        yield ["drawing 16 together: at least 4 x the films a second of one", f"{found['batch times']} x", _met(found["batch times"] >= 4)]
+        for row in found["tokens"]:
+            asked = f"image tokens a second, {row['batch']} a batch: at least 1.3 x `transformers.generate`"
+            yield [asked, f"{row['times']} x", _met(row["times"] >= 1.3)]
 
 
 @section("Is it a frontal chest film?", "frontal_gate", "`python benchmarks/frontal_gate.py OPENI`")
@@ -236,8 +269,11 @@ def targets(results: Path) -> Iterator[str]:
     rows = [
         *_evaluation_targets(load("evaluate", results)),
         *_speed_targets(load("report_speed", results)),
+        *_generation_targets(load("generation", results)),
         *_gate_targets(load("frontal_gate", results)),
         *_loader_targets(load("loader_speed", results)),
+        *_cost_targets(results),
+        *([asked, reached, _met(holds)] for asked, reached, holds in peers_table.targets(load("peers", results))),
     ]
     text = (HERE / "shortfalls.md").read_text(encoding="utf-8")
     table = plain_table(["asked for", "reached", "met"], rows) if rows else ""
@@ -348,13 +384,82 @@ def labeler(found: dict[str, Any]) -> Iterator[str]:
         yield f"{of['reports']:,} reports of {split}:\n\n{plain_table(['', *columns], rows)}"
 
 
+@section("AdaMatch beside its peers (Tables 4 to 6)", "peers", "`make peers`")
+def peers(found: dict[str, Any]) -> Iterator[str]:
+    """R@K of every row by one training, mean and spread over seeds, and what one changed number does."""
+    yield f"{made_by(found)}\n{peers_table.about(found)}\n"
+    for table in peers_table.shown(found):
+        yield f"### {table.title}\n\n{plain_table(table.header, table.rows)}"
+
+
+@section("One machine to many, on paper", "scaling", "`python benchmarks/scaling.py`")
+def scaling(found: dict[str, Any]) -> Iterator[str]:
+    """Memory and seconds of a step of each trained part of `paper` on larger machines, and what they are computed from."""
+    assumed = ", ".join(f"{name} {value:,}" for name, value in found["assumed"].items())
+    yield (
+        f"{made_by(found)}\nComputed, not measured: each operation of a step was counted on tensors without contents (operations, bytes, "
+        "most bytes alive), and takes the longest of its arithmetic, its bytes and a launch on the machine below. What is sent hides "
+        f"behind the rest, as far as it is no longer. Assumed: {assumed}. What it means: [docs/scaling.md](docs/scaling.md).\n"
+    )
+    numbers = {"GiB if copied": 1, "compute s": 2, "sent s": 3, "step s": 2, "hours": 1}
+    rows = [
+        [row["part"], row["machine"], row["way"], f"{row['batch']:,}", f"{row['GiB']:.1f}", _met(row["fits"])]
+        + [f"{row[name]:.{digits}f}" for name, digits in numbers.items()]
+        for row in found["rows"]
+    ]
+    header = ["part", "machine", "way", "joint batch", "GiB a GPU", "fits", "GiB copied whole", "compute, s", "sent, s", "step, s", "hours"]
+    yield plain_table(header, rows)
+    parts = [
+        [part, str(of["batch"]), f"{of['weights'] / 1e6:,.0f}", f"{of['TFLOP']:.1f}", f"{of['GB moved']:,.0f}", f"{of['activations']:.1f}"]
+        for part, of in found["parts"].items()
+    ]
+    yield "One GPU's batch, forward and backward:\n"
+    yield plain_table(["part", "batch", "million weights", "TFLOP", "GB read and written", "activations, GiB"], parts)
+    first, *_ = found["machines"]
+    names = [name for name in first if name != "name"]
+    yield "The machines (TFLOP/s of bf16 and of float32, GB/s of memory and of links one way, shares of them that are reached):\n"
+    yield plain_table(["machine", *names], [[machine["name"], *(f"{machine[name]:g}" for name in names)] for machine in found["machines"]])
+
+
+@section("Patch-word similarity", "maxsim", "`OMP_NUM_THREADS=2 python benchmarks/maxsim.py`")
+def maxsim(found: dict[str, Any]) -> Iterator[str]:
+    """Seconds and memory of MaxSim beside the plain einsum, and how near it is to what its one product needs."""
+    yield f"{made_by(found)}\n{cost_tables.maxsim_text(found)}\n"
+    yield plain_table(*cost_tables.maxsim_table(found))
+
+
+@section("What adaptive patches cost", "encoder_cost", "`OMP_NUM_THREADS=2 python benchmarks/encoder_cost.py`")
+def encoder_cost(found: dict[str, Any]) -> Iterator[str]:
+    """Time and memory of the image encoder beside the same on fixed patches."""
+    yield f"{made_by(found)}\n{cost_tables.encoder_text(found)}\n"
+    yield plain_table(*cost_tables.encoder_table(found))
+
+
+@section("Where a training step of the matcher goes", "match_step", "`OMP_NUM_THREADS=2 python benchmarks/match_step.py`")
+def match_step(found: dict[str, Any]) -> Iterator[str]:
+    """Shares of a step, and how near each part's products come to the machine's speed."""
+    yield f"{made_by(found)}\n{cost_tables.step_text(found)}\n"
+    yield plain_table(*cost_tables.step_table(found))
+
+
+def _cost_targets(results: Path) -> Iterator[list[str]]:
+    for asked, reached, holds in cost_tables.goals(load("maxsim", results), load("encoder_cost", results)):
+        yield [asked, reached, _met(holds)]
+
+
 SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     cannot,
     targets,
     evaluation,
+    peers,
     consensus,
     training,
+    scaling,
     speed,
+    maxsim,
+    encoder_cost,
+    match_step,
+    generation,
     loader_speed,
     mimic_rows,
     frontal_gate,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from cyclicxr.checkpoint import (
     save_state,
     save_tensors,
     sha256_of,
+    state_numbers,
+    sweep,
     write_atomically,
     write_json,
     write_preset,
@@ -42,6 +46,52 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path):
         assert not target.exists() and temporary.parent == target.parent
         temporary.write_text("whole")
     assert target.read_text() == "whole" and files(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_clear_line_and_the_old_file_stays(tmp_path: Path, number: int):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def fill() -> None:
+        with write_atomically(target) as temporary:
+            temporary.write_text("half")
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(InputError, match=r"a\.txt: can't be written, the disk is full; what was there before is whole") as caught:
+        fill()
+    assert "\n" not in str(caught.value) and target.read_text() == "old" and files(tmp_path) == ["a.txt"]
+
+
+def test_another_error_while_writing_stays_what_it_is(tmp_path: Path):
+    with pytest.raises(PermissionError), write_atomically(tmp_path / "a.txt"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_what_was_left_half_written_is_swept_away_and_nothing_else(tmp_path: Path):
+    for name in (".a.safetensors.0123.part", ".b.safetensors.0123.part", "a.safetensors"):
+        (tmp_path / name).write_text("")
+    sweep(tmp_path / "a.safetensors")
+    assert files(tmp_path) == [".b.safetensors.0123.part", "a.safetensors"]
+
+
+def test_the_numbers_of_a_state_are_read_without_its_tensors(tmp_path: Path):
+    save_state(tmp_path / "state.safetensors", {"step": 3, "about": {"stage": "match"}, "model": {"w": torch.ones(2)}})
+    assert state_numbers(tmp_path / "state.safetensors") == {"step": 3, "about": {"stage": "match"}, "model": {"w": None}}
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.ones(3), torch.tensor(2.0, dtype=torch.float64), torch.tensor([True, False]), torch.ones(2).bfloat16()]
+)
+def test_a_state_that_changed_is_refused_with_both_hashes(tmp_path: Path, tensor: torch.Tensor):
+    path = tmp_path / "state.safetensors"
+    save_state(path, {"x": tensor})
+    assert torch.equal(load_state(path)["x"], tensor)
+    stored = bytearray(path.read_bytes())
+    stored[-1] ^= 1
+    path.write_bytes(bytes(stored))
+    with pytest.raises(InputError, match=r"state\.safetensors: changed since it was written \(SHA-256 \w{16}, not \w{16}\)"):
+        load_state(path)
 
 
 def test_a_failure_leaves_nothing_behind_and_the_old_file_as_it_was(tmp_path: Path):

@@ -338,6 +338,17 @@ def test_a_setting_that_does_not_exist_is_named(
     assert "setting 'match.epoch' does not exist" in capsys.readouterr().err
 
 
+def test_training_that_comes_to_no_number_is_one_line_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diverge(*arguments: Any) -> None:
+        raise FloatingPointError("match: loss is nan at step 6 (examples CXR1); last whole state: match.safetensors")
+
+    stand_in(monkeypatch, "cyclicxr.training.pipeline", train=diverge)
+    assert cli.main(["train", "s.csv", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("cyclicxr: error: match: loss is nan at step 6")
+
+
 def test_evaluate_hands_on_what_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked: dict[str, Any] = {}
     stand_in(

@@ -5,12 +5,14 @@ Nothing here unpickles: tensors are safetensors, everything else is JSON.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import secrets
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,19 +27,47 @@ from cyclicxr.config import Preset, from_json
 from cyclicxr.types import InputError
 
 CONFIG = "config.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # safetensors tells such a number in its message alone
 _LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "spacy", "pillow")
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes to a file: a full disk is one clear line.
+
+    Raises:
+        InputError: the disk, or the share of it that may be used, is full.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) not in _FULL and not any(f"(os error {n})" in str(error) for n in _FULL):
+            raise
+        full = "the disk is full; what was there before is whole. Free some space, and go on with --resume where the command has it"
+        raise InputError(f"{path}: can't be written, {full}") from None
+
+
+@contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; it takes the name `path` when the block ends well and is removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path in the folder of `path`; it takes the name `path` when the block ends well and is removed when it does not.
+
+    Raises:
+        InputError: the disk is full; what stood at `path` still stands there.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` left beside it; nobody may be writing it now."""
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        left.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -89,8 +119,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is missing, truncated or not safetensors.
     """
-    tensors, _ = _read(path)
-    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in _read(path).items()}
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -110,21 +139,33 @@ def load_weights(module: nn.Module, path: Path) -> None:
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a nested dict of tensors, numbers, strings and lists (modules' and optimisers' `state_dict()`), atomically and exactly."""
     tensors: dict[str, Tensor] = {}
-    tree = _flatten(state, "", tensors)
-    save_tensors(path, tensors, metadata={"tree": json.dumps(tree)})
+    tree = json.dumps(_flatten(state, "", tensors))
+    save_tensors(path, tensors, metadata={"tree": tree, "sha256": _contents(tree, tensors)})
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote.
+    """What `save_state` wrote; one that was written before states held their SHA-256 is taken as it is.
+
+    Raises:
+        InputError: the file is missing, truncated, changed since it was written, or not a checkpoint of ours.
+    """
+    tree, kept = _state_header(path)
+    tensors = _read(path)
+    found = _contents(tree, tensors)
+    if kept and found != kept:
+        changed = f"changed since it was written (SHA-256 {found[:16]}, not {kept[:16]})"
+        raise InputError(f"{path}: {changed}; restore it, or delete it and start the stage again")
+    state: dict[str, Any] = _unflatten(json.loads(tree), tensors)
+    return state
+
+
+def state_numbers(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote, with None for each tensor: none is read.
 
     Raises:
         InputError: the file is missing, truncated, or not a checkpoint of ours.
     """
-    tensors, metadata = _read(path)
-    if "tree" not in metadata:
-        raise InputError(f"{path}: not a training checkpoint; delete it and start the stage again")
-    state = _unflatten(json.loads(metadata["tree"]), tensors)
-    assert isinstance(state, dict)
+    state: dict[str, Any] = _unflatten(json.loads(_state_header(path)[0]), defaultdict(lambda: None))
     return state
 
 
@@ -158,10 +199,35 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _contents(tree: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state: its tree, and its tensors in the order of their names."""
+    digest = hashlib.sha256(tree.encode())
+    for name in sorted(tensors):
+        plain = tensors[name].detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {plain.dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(plain.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _state_header(path: Path) -> tuple[str, str]:
+    """A state's tree and the SHA-256 of its contents, "" where it holds none."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    if "tree" not in metadata:
+        raise InputError(f"{path}: not a training checkpoint of this version; delete it and start the stage again")
+    return metadata["tree"], metadata.get("sha256", "")
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+            yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is this a complete model directory?") from None
     except (SafetensorError, OSError) as error:
@@ -179,7 +245,7 @@ def _flatten(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     return {"value": node}
 
 
-def _unflatten(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _unflatten(tree: Any, tensors: Mapping[str, Tensor | None]) -> Any:
     ((kind, value),) = tree.items()
     if kind == "tensor":
         return tensors[value]

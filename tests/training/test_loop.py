@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +15,32 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from torch import nn
 
+from cyclicxr import checkpoint
 from cyclicxr.training import loop
 from cyclicxr.training.loop import RunDirectory, Trainable, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import Lamb
+from cyclicxr.training.stateful import Stateful
+from cyclicxr.training.step_log import StepLog
 from cyclicxr.types import InputError
 
 EPOCHS, BATCHES = 3, 4
 
 
-class Toy:
+class Toy(Stateful):
     """A little network with dropout, batch norm and noise: all that may differ after a resume does."""
 
-    def __init__(self, dies_at: int = 0, nan_at: int = 0) -> None:
+    settings = "abc"
+
+    def __init__(self, dies_at: int = 0, nan_at: int = 0, wrong: Mapping[str, float] | None = None) -> None:
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5), nn.Conv2d(3, 4, 3))
         self.model.to(memory_format=torch.channels_last)
         self.optimizer = Lamb(self.model.parameters(), lr=0.01, weight_decay=0.1)
         self.steps: list[tuple[list[int], float]] = []
-        self.dies_at, self.nan_at = dies_at, nan_at
+        self.dies_at, self.nan_at, self.wrong = dies_at, nan_at, wrong or {"loss": math.nan}
 
     def batches(self, epoch: int) -> list[list[int]]:
         return shuffled_batches(2 * BATCHES, 2, seed=1, epoch=epoch)
@@ -45,17 +55,16 @@ class Toy:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return {"loss": math.nan if len(self.steps) == self.nan_at else float(loss.detach())}
+        return {"loss": float(loss.detach()), "gradient norm": 1.0, **(self.wrong if len(self.steps) == self.nan_at else {})}
+
+    def name(self, example: int) -> str:
+        return f"study {example}"
+
+    def identity(self) -> dict[str, str]:
+        return {"settings": self.settings}
 
     def validate(self) -> dict[str, float]:
         return {"score": float(torch.rand(())), "none": math.nan}
-
-    def state(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def run(toy: Toy, folder: Path, *, resume: bool = False, epochs: int = EPOCHS) -> RunDirectory:
@@ -137,19 +146,128 @@ def test_a_log_line_cut_off_by_a_kill_is_dropped(tmp_path: Path):
     assert [line["step"] for line in log_of(directory) if line["kind"] == "train"] == list(range(1, 13))
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_and_names_step_examples_and_checkpoint(tmp_path: Path, loss: float):
-    toy = Toy(nan_at=6)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"loss": math.nan}, "loss is nan"),
+        ({"loss": -math.inf}, "loss is -inf"),
+        ({"gradient norm": math.inf}, "gradient norm is inf"),
+        ({"loss": 20_000.0}, "loss exploded to 2e+04"),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_and_names_step_examples_and_checkpoint(tmp_path: Path, wrong: dict[str, float], said: str):
+    toy = Toy(nan_at=6, wrong=wrong)
     examples = toy.batches(1)[1]
     with pytest.raises(FloatingPointError) as caught:
         run(toy, tmp_path)
     message = str(caught.value)
-    assert "toy: loss is nan at step 6" in message and str(examples)[1:-1] in message
+    assert f"toy: {said} at step 6" in message and ", ".join(f"study {i}" for i in examples) in message and "\n" not in message
     assert str(tmp_path / "checkpoints" / "toy.safetensors") in message
-    assert [line["step"] for line in log_of(RunDirectory(tmp_path)) if line["kind"] == "train"] == [1, 2, 3, 4, 5]
+    lines = log_of(RunDirectory(tmp_path))
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5]
+    assert lines[-1] == {"kind": "stopped", "step": 6, "examples": [f"study {i}" for i in examples]}
     resumed = Toy()
     run(resumed, tmp_path, resume=True)
     assert len(resumed.steps) == 12 - 4  # from the whole epoch before
+
+
+def test_of_many_examples_the_message_names_some_and_the_log_all(tmp_path: Path):
+    toy = Toy(nan_at=1)
+    toy.batches = lambda epoch: [list(range(20))]  # type: ignore[method-assign]
+    with pytest.raises(FloatingPointError, match=r"study 0, .*study 7 and 12 more, all in .*toy\.jsonl\)"):
+        run(toy, tmp_path)
+    assert log_of(RunDirectory(tmp_path))[-1]["examples"] == [f"study {i}" for i in range(20)]
+
+
+def test_a_batch_of_a_single_pair_is_a_step(tmp_path: Path):
+    toy = Toy()
+    toy.batches = lambda epoch: [[0], [1, 2]]  # type: ignore[method-assign]
+    run(toy, tmp_path, epochs=1)
+    assert [indices for indices, _ in toy.steps] == [[0], [1, 2]]
+
+
+@pytest.mark.parametrize("full", ["disk", "quota", "safetensors"])
+def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str):
+    """It fills while the second checkpoint is written; once there is room the run goes on from the first."""
+    error = {
+        "disk": OSError(errno.ENOSPC, "No space left on device"),
+        "quota": OSError(errno.EDQUOT, "Disk quota exceeded"),
+        "safetensors": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    }[full]
+    written = 0
+
+    def save_file(tensors: Any, path: Path, metadata: Any) -> None:
+        nonlocal written
+        written += 1
+        whole_save_file(tensors, path, metadata)
+        if written == 2:
+            Path(path).write_bytes(Path(path).read_bytes()[:100])
+            raise error
+
+    whole_save_file = checkpoint.save_file
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    with pytest.raises(InputError, match=r"toy\.safetensors: can't be written, the disk is full; .*go on with --resume") as caught:
+        run(Toy(), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["toy.safetensors"]
+    resumed = Toy()
+    run(resumed, tmp_path, resume=True)
+    assert len(resumed.steps) == 12 - 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_on_a_full_disk_is_one_clear_line(tmp_path: Path):
+    with StepLog(tmp_path, "toy", 0) as step_log:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, step_log.file.fileno())
+        with pytest.raises(InputError, match=r"toy\.jsonl: can't be written, the disk is full"):
+            step_log.write("train", 1, {"loss": 1.0})
+        os.dup2(os.open(os.devnull, os.O_WRONLY), step_log.file.fileno())
+
+
+def test_what_a_kill_left_half_written_is_swept_away(tmp_path: Path):
+    run(Toy(), tmp_path, epochs=1)
+    left = tmp_path / "checkpoints" / ".toy.safetensors.0123abcd.part"
+    left.write_bytes(b"half")
+    run(Toy(), tmp_path, resume=True)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "said"),
+    [
+        ("toy", "xyz", "settings abc, not xyz"),
+        ("game", "abc", "stage toy, not game"),
+        ("game", "xyz", "stage toy, not game; settings abc, not xyz"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused_by_name_and_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, settings: str, said: str
+):
+    directory = run(Toy(), tmp_path, epochs=1)
+    theirs = directory.checkpoint("toy").read_bytes()
+    directory.checkpoint(stage).write_bytes(theirs)
+    monkeypatch.setattr(Toy, "settings", settings)
+    hashed = hashlib.sha256(theirs).hexdigest()[:16]
+    with pytest.raises(InputError) as caught:
+        run_loop(stage, Toy(), directory, epochs=1, seed=7, resume=True)
+    start = f"{directory.checkpoint(stage)} (SHA-256 {hashed}): kept by another run: {said}; delete it"
+    assert str(caught.value).startswith(start) and "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_changed_is_refused_by_name_and_hash(tmp_path: Path):
+    directory = run(Toy(), tmp_path, epochs=1)
+    path = directory.checkpoint("toy")
+    stored = bytearray(path.read_bytes())
+    stored[-3] ^= 1  # one bit of a number
+    path.write_bytes(bytes(stored))
+    with pytest.raises(InputError, match=r"toy\.safetensors: changed since it was written \(SHA-256 [0-9a-f]{16}, not [0-9a-f]{16}\)"):
+        run(Toy(), tmp_path, resume=True)
+
+
+def test_checkpoints_are_not_written_more_often_than_they_take_time():
+    assert loop._due(61.0, 0.0) and not loop._due(59.0, 0.0)
+    assert loop._due(161.0, 10.0) and not loop._due(159.0, 10.0)
 
 
 def test_a_broken_checkpoint_is_one_clear_line(tmp_path: Path):

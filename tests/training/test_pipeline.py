@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import BertConfig, BertModel, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    PreTrainedTokenizerFast,
+    PvtConfig,
+    PvtForImageClassification,
+)
 
 import cyclicxr
 from cyclicxr.checkpoint import read_preset, sha256_of
@@ -168,6 +176,13 @@ def bert(folder: Path, reports: list[str]) -> Path:
     return folder
 
 
+def pvt(folder: Path) -> Path:
+    """A PVT-medium in small, with new weights."""
+    sizes = {"hidden_sizes": [4, 8, 10, 16], "depths": [3, 4, 18, 3], "num_attention_heads": [1, 2, 5, 8], "image_size": 64}
+    PvtForImageClassification(PvtConfig(**sizes)).save_pretrained(folder)
+    return folder
+
+
 def dolly(folder: Path, reports: list[str]) -> Path:
     """A dolly-v2-3b in small, with new weights: GPT-NeoX and a byte-level BPE with three keys of its own."""
     bpe = Tokenizer(models.BPE())
@@ -185,7 +200,7 @@ def dolly(folder: Path, reports: list[str]) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_paper_preset_runs_at_toy_width(phantoms: Path, toy_preset: Preset, tmp_path: Path):
-    """The paper's depths, its BERT and its GPT-NeoX from directories, at small widths; the rules' extractor, as BioEN is not at hand."""
+    """The paper's depths, its PVT, BERT and GPT-NeoX from directories, at small widths; the rules' extractor, as BioEN is not at hand."""
     torch.manual_seed(0)
     reports = phantoms.read_text().splitlines()
     preset = override(
@@ -193,6 +208,7 @@ def test_the_paper_preset_runs_at_toy_width(phantoms: Path, toy_preset: Preset, 
         {
             "encoder.size": 64,
             "encoder.widths": (4, 8, 10, 16),
+            "encoder.pretrained": str(pvt(tmp_path / "pvt")),
             "classifier.min_films": 2,
             "classifier.epochs": 1,
             "words.pretrained": str(bert(tmp_path / "bert", reports)),

@@ -12,7 +12,9 @@ from cyclicxr.training.precision import mixed_precision, multiplies_bfloat16
     ("capabilities", "native"),
     [({"avx2": True}, False), ({"avx512_f": True, "avx512_bf16": False}, False), ({"avx512_bf16": True}, True), ({"bf16": True}, True)],
 )
-def test_bfloat16_only_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], native: bool) -> None:
+def test_bfloat16_only_where_the_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], native: bool
+) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert multiplies_bfloat16() is native
     with mixed_precision():

@@ -8,11 +8,11 @@ from torch import nn
 
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
-from cyclicxr.config import CodebooksConfig, Preset
+from cyclicxr.config import CodebooksConfig, MatchConfig, Preset
 from cyclicxr.training import train_codebooks
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
-from cyclicxr.types import Study
+from cyclicxr.types import InputError, Study
 
 WORDS = {"normal": 40, "cardiomegaly": 120, "opacity": 200}  # word -> grey level of the film's middle
 
@@ -102,3 +102,11 @@ def test_a_finished_stage_is_not_done_again(run: RunDirectory, monkeypatch) -> N
     monkeypatch.setattr(train_codebooks.AdaMatch, "load", lambda folder: pytest.fail("loaded again"))
     train_codebooks.train(corpus(), Preset(), run, resume=True)
     assert run.records()["codebooks"] == {"keypatches": 1}
+
+
+@pytest.mark.parametrize("similarity", ["pooled", "attention"])
+def test_a_matcher_of_whole_films_has_no_codebooks(run: RunDirectory, similarity: str) -> None:
+    with pytest.raises(
+        InputError, match=f"match.similarity '{similarity}' gives a word no best patch; train the match stage with 'maxsim'"
+    ):
+        train_codebooks.train(corpus(), Preset(match=MatchConfig(similarity=similarity)), run, resume=False)

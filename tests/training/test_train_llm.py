@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from cyclicxr.checkpoint import load_state, save_state
-from cyclicxr.config import LanguageConfig
+from cyclicxr.config import LanguageConfig, Preset
 from cyclicxr.language.prompt import report_prompt
 from cyclicxr.training.llm_material import Material
 from cyclicxr.training.train_llm import LanguageTrainer, new_model, validation_report
@@ -39,13 +39,13 @@ def material(n: int, seed: int) -> Material:
     codes[0] = torch.tensor(which)[:, None]
     hints = [[FINDINGS[i]] for i in which]
     reports = [f"{FINDINGS[i]}{' seen' * (row % 3)}." for row, i in enumerate(which)]
-    return Material(codes, [hints] * 4, [[i] for i in which], torch.zeros(n, 2), reports)
+    return Material(codes, [hints] * 4, [[i] for i in which], torch.zeros(n, 2), reports, [f"study {i}" for i in range(n)])
 
 
 def trainer(cfg: LanguageConfig = TOY, n: int = 20) -> LanguageTrainer:
     torch.manual_seed(0)
     train, val = material(n, 0), material(6, 1)
-    return LanguageTrainer(new_model(train, cfg, CODES, TOKENS, torch.randn(CODES, 4)), train, val, seed=0)
+    return LanguageTrainer(new_model(train, cfg, CODES, TOKENS, torch.randn(CODES, 4)), train, val, Preset(language=cfg))
 
 
 def test_an_epoch_draws_each_film_once_and_reports_it_twice():
@@ -129,3 +129,28 @@ def test_validation_asks_as_will_be_asked():
     asked = validation_report(toy.model, toy.val, 0)
     prompt = report_prompt(toy.model.vocabulary, toy.val.codes[0, 0].tolist(), toy.val.keywords[0][0])
     assert asked.ids[: asked.prompt] == prompt.ids
+
+
+def test_layers_computed_again_give_the_same_loss_and_gradients():
+    found = []
+    for again in (False, True):
+        toy = trainer(dataclasses.replace(TOY, dropout=0.0, checkpointing=again))
+        toy.model.train()
+        batch = toy._batch([toy._drawing(i) for i in range(3)])
+        loss = toy.model.loss(batch)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in toy.model.parameters())])
+    for kept, computed in zip(*found, strict=True):
+        torch.testing.assert_close(kept, computed, atol=1e-6, rtol=0)
+
+
+def test_a_share_holds_drawings_and_reports_or_nothing():
+    toy = trainer()
+    batch = [0, 1, 2, 20, 21, 22, 23, 24]
+    assert toy.share(batch, 0, 2) == [0, 20, 22] and toy.share(batch, 1, 2) == [1, 21, 23]
+    assert toy.share([0, 20, 21, 22], 0, 2) == []
+    assert toy.share(batch, 0, 1) == batch
+
+
+def test_examples_are_called_by_their_studies():
+    assert trainer().name(41) == "study 1"

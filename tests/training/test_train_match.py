@@ -13,6 +13,7 @@ from cyclicxr.checkpoint import write_preset
 from cyclicxr.config import Preset
 from cyclicxr.data.phantom import draw_phantom
 from cyclicxr.match.maxsim import maxsim
+from cyclicxr.match.peers import SIMILARITY
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
@@ -107,6 +108,14 @@ def test_dead_patches_are_counted(toy_preset: Preset, classifier: FilmClassifier
     assert numbers["dead patches"] == 1.0 and numbers["mean side"] > 0  # half of the sides: the heights live
 
 
+def test_a_batch_of_a_single_pair_has_nothing_to_tell_apart(toy_preset: Preset, classifier: FilmClassifier):
+    """Its own report is the only candidate: log 1 = 0, no gradient, and every weight stays a number."""
+    toy = training(toy_preset, classifier)
+    numbers = toy.step([0], 0.5)
+    assert numbers["loss"] == numbers["gradient norm"] == 0.0
+    assert all(p.isfinite().all() for p in toy.model.parameters())
+
+
 def test_similarities_are_those_of_whole_reports(toy_preset: Preset, classifier: FilmClassifier):
     toy = training(toy_preset, classifier)
     toy.model.eval()
@@ -123,6 +132,45 @@ def test_validation_is_retrieval_over_the_whole_split(toy_preset: Preset, classi
     numbers = training(toy_preset, classifier).validate()
     assert set(numbers) == {f"{way} {name}" for way in ("i2t", "t2i") for name in ("R@1", "R@5", "R@10", "chance@10")}
     assert numbers["i2t R@5"] == numbers["t2i R@10"] == 100.0 or numbers["i2t R@5"] == numbers["t2i R@10"] == 1.0  # four candidates
+
+
+def test_the_bert_has_a_rate_of_its_own(toy_preset: Preset, classifier: FilmClassifier):
+    """share 0: all of it stays, while both projections move."""
+    toy = training(with_numbers(toy_preset, text_rate=0.0), classifier)
+    before = {name: tensor.clone() for name, tensor in toy.model.named_parameters()}
+    toy.step(list(range(8)), 0.5)
+    moved = {name for name, tensor in toy.model.named_parameters() if not torch.equal(tensor, before[name])}
+    assert {"project.weight", "text.project.weight"} <= moved
+    assert not [name for name in moved if name.startswith("text.bert.")]
+
+
+@pytest.mark.parametrize("similarity", ["pooled", "attention"])
+def test_a_peer_is_trained_and_validated_by_its_own_similarity(toy_preset: Preset, classifier: FilmClassifier, similarity: str):
+    toy = training(with_numbers(toy_preset, similarity=similarity, learning_rate=2e-2), classifier)
+    toy.centre()
+    losses = [toy.step(list(range(8)), 0.3)["loss"] for _ in range(12)]
+    assert losses[-1] < losses[0]
+    toy.model.eval()
+    to_text, to_image = similarities(toy.model, toy.train)
+    assert torch.equal(to_text, to_image)  # no peer is of two minds
+    with torch.no_grad():
+        words = toy.model.encode_texts(toy.train.reports)
+        expected = SIMILARITY[similarity](toy.model.encode_films(toy.train.films(list(range(8)))).features, words.features, words.mask)
+    torch.testing.assert_close(to_text, expected[0], atol=0.05, rtol=0)  # bf16
+
+
+def test_a_share_of_the_sentences_is_shown_and_it_follows_the_seed(
+    toy_preset: Preset, classifier: FilmClassifier, monkeypatch: pytest.MonkeyPatch
+):
+    toy = training(with_numbers(toy_preset, sentence_share=0.5), classifier)
+    toy.reports = ["Large heart. Clear lungs. No effusion. A nodule."] * 8
+    shown, tokenize = [], toy.model.tokens
+    monkeypatch.setattr(toy.model, "tokens", lambda texts: shown.append(texts) or tokenize(texts))
+    for _ in range(2):
+        torch.manual_seed(3)
+        toy.step(list(range(8)), 0.5)
+    assert shown[0] == shown[1] and len(set(shown[0])) > 1
+    assert all(text.count(".") == 2 for text in shown[0])
 
 
 @pytest.mark.slow

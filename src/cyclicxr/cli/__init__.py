@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         complain(str(error))
         return 2
+    except FloatingPointError as error:  # training that came to no number
+        complain(str(error))
+        return 1
     except KeyboardInterrupt:
         print("cyclicxr: interrupted; where a command has --resume, it goes on from here", file=sys.stderr)
         return 130

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from cyclicxr.config import LanguageConfig, from_json
 from cyclicxr.language import decoding
 from cyclicxr.language.prompt import IGNORED, Batch, Example, collate, drawing_prompt, report_prompt
 from cyclicxr.language.vocabulary import Vocabulary
+from cyclicxr.pretrained import load_pretrained
 from cyclicxr.types import InputError
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class LanguageModel(nn.Module):
         model = _pretrained(cfg, len(vocabulary)) if cfg.pretrained else GPTNeoXForCausalLM(_architecture(cfg, len(vocabulary)))
         if code_vectors is not None:
             model.get_input_embeddings().weight.data[vocabulary.image_choices()] = spread(code_vectors, model.config.hidden_size)
+        if cfg.checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
         return cls(model, vocabulary, cfg, image_tokens)
 
     @classmethod
@@ -90,19 +93,22 @@ class LanguageModel(nn.Module):
         cfg = from_json(LanguageConfig, settings["language"])
         return cls(model, Vocabulary.load(directory), cfg, int(settings["image_tokens"])).eval()
 
-    def save(self, directory: Path, *, half: bool = True) -> None:
+    def save(self, directory: Path, *, half: bool = True, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write a plain Hugging Face directory (whole or not at all) that `AutoModelForCausalLM` and `AutoTokenizer` load.
 
         Args:
             directory: is replaced where it exists.
             half: store float16.
+            weights: the whole `state_dict()`, where this process holds a part of it; None is the model's own.
         """
         directory.parent.mkdir(parents=True, exist_ok=True)
         token = secrets.token_hex(4)
+        own = self.state_dict() if weights is None else weights
+        named = {name.removeprefix("model."): tensor for name, tensor in own.items()}
         temporary, old = directory.with_name(f".{directory.name}.{token}.part"), directory.with_name(f".{directory.name}.{token}.old")
         try:
             with _quietly():
-                self.model.save_pretrained(str(temporary), state_dict=_halved(self.model) if half else None)
+                self.model.save_pretrained(str(temporary), state_dict=_halved(named) if half else named)
             self.vocabulary.save(temporary)
             write_json(temporary / SETTINGS, {"language": dataclasses.asdict(self.cfg), "image_tokens": self.image_tokens})
             if directory.exists():
@@ -239,8 +245,13 @@ def _architecture(cfg: LanguageConfig, tokens: int) -> GPTNeoXConfig:
 
 
 def _pretrained(cfg: LanguageConfig, tokens: int) -> GPTNeoXForCausalLM:
-    model = AutoModelForCausalLM.from_pretrained(
-        cfg.pretrained, revision=cfg.revision or None, dtype=torch.float32, attn_implementation=decoding.ATTENTION
+    model = load_pretrained(
+        AutoModelForCausalLM.from_pretrained,
+        "language.pretrained",
+        cfg.pretrained,
+        cfg.revision,
+        dtype=torch.float32,
+        attn_implementation=decoding.ATTENTION,
     )
     if not isinstance(model, GPTNeoXForCausalLM):
         raise InputError(f"language.pretrained: '{cfg.pretrained}' is a {type(model).__name__}, not a GPTNeoXForCausalLM")
@@ -249,9 +260,9 @@ def _pretrained(cfg: LanguageConfig, tokens: int) -> GPTNeoXForCausalLM:
     return model
 
 
-def _halved(model: GPTNeoXForCausalLM) -> dict[str, Tensor]:
+def _halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     halves: dict[int, Tensor] = {}  # tied tensors stay one tensor
-    return {name: halves.setdefault(tensor.data_ptr(), tensor.half()) for name, tensor in model.state_dict().items()}
+    return {name: halves.setdefault(tensor.data_ptr(), tensor.half()) for name, tensor in weights.items()}
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cyclicxr import processes
+
 DECAY = 0.98  # [ours] of the running means, a step
 DEAD = 0.25  # [ours] a code chosen by fewer vectors a step, in the running mean, is moved
 LLOYD = 10  # [ours] rounds of k-means
@@ -76,19 +78,20 @@ class Quantizer(nn.Module):
             counts, sums = self._totals(vectors, self.nearest(vectors))
             chosen = counts > 0
             self.embedding.weight[chosen] = sums[chosen] / counts[chosen, None]
+        processes.take_from_first(self.embedding.weight)  # each has its own films
         self.counts.fill_(1.0)
         self.sums.copy_(self.embedding.weight)
         self.started.fill_(True)
 
     @torch.no_grad()
     def _follow(self, vectors: Float[Tensor, "n d"], ids: Int[Tensor, " n"]) -> None:
-        """One step of the running means; dead codes move onto vectors of the batch, drawn at random."""
-        counts, sums = self._totals(vectors, ids)
+        """One step of the running means over the vectors of all processes; dead codes move onto vectors of the batch, drawn at random."""
+        counts, sums = (processes.total(of) for of in self._totals(vectors, ids))
         self.counts.lerp_(counts, 1 - DECAY)
         self.sums.lerp_(sums, 1 - DECAY)
         dead = self.counts < DEAD
         self.counts[dead] = 1.0
-        self.sums[dead] = _sample(vectors, int(dead.sum()))
+        self.sums[dead] = processes.take_from_first(_sample(vectors, int(dead.sum())))
         self.embedding.weight.copy_(self.sums / self.counts[:, None])
 
     def _totals(self, vectors: Float[Tensor, "n d"], ids: Int[Tensor, " n"]) -> tuple[Float[Tensor, " k"], Float[Tensor, "k d"]]:
@@ -111,4 +114,4 @@ def usage(ids: Int[Tensor, "*axes"], codes: int) -> float:
 def _sample(vectors: Float[Tensor, "n d"], count: int) -> Float[Tensor, "m d"]:
     """Vectors drawn at random, each once while there are enough."""
     order = torch.randperm(len(vectors))
-    return vectors[order[torch.arange(count) % len(vectors)]]
+    return vectors[order[torch.arange(count) % len(vectors)].to(vectors.device)]

@@ -26,14 +26,13 @@ def augment(pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 def move(pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     """Turn, zoom and shift each film; what comes from outside repeats the edge."""
-    b = len(pixels)
-    angle = _uniform(b) * TURN
-    zoom_x, zoom_y = 1 + _uniform(b) * ZOOM, 1 + _uniform(b) * ZOOM
+    angle = _uniform(pixels) * TURN
+    zoom_x, zoom_y = 1 + _uniform(pixels) * ZOOM, 1 + _uniform(pixels) * ZOOM
     cos, sin = angle.cos(), angle.sin()
     matrix = torch.stack(
         [
-            torch.stack([cos * zoom_x, -sin * zoom_x, 2 * SHIFT * _uniform(b)], dim=1),
-            torch.stack([sin * zoom_y, cos * zoom_y, 2 * SHIFT * _uniform(b)], dim=1),
+            torch.stack([cos * zoom_x, -sin * zoom_x, 2 * SHIFT * _uniform(pixels)], dim=1),
+            torch.stack([sin * zoom_y, cos * zoom_y, 2 * SHIFT * _uniform(pixels)], dim=1),
         ],
         dim=1,
     )  # (b, 2, 3)
@@ -43,12 +42,11 @@ def move(pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 def grey_level(pixels: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     """Gamma, then contrast about the mean, then brightness, clamped to [0, 1]."""
-    b = len(pixels)
-    gamma, contrast, brightness = (t.view(b, 1, 1, 1) for t in (_uniform(b), _uniform(b), _uniform(b)))
+    gamma, contrast, brightness = (_uniform(pixels).view(-1, 1, 1, 1) for _ in range(3))
     bent = pixels.clamp(min=1e-4) ** (gamma * GAMMA).exp()
     mean = bent.mean(dim=(1, 2, 3), keepdim=True)
     return ((bent - mean) * (1 + GREY * contrast) + mean + GREY / 2 * brightness).clamp(0, 1)
 
 
-def _uniform(n: int) -> Tensor:
-    return torch.rand(n) * 2 - 1
+def _uniform(pixels: Tensor) -> Tensor:
+    return torch.rand(len(pixels), device=pixels.device) * 2 - 1

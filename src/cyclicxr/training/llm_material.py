@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cyclicxr import processes
 from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, sha256_of, write_json
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
@@ -39,6 +42,7 @@ class Material:
         keypatches: codes of each report's keypatches; never one of the study itself.
         pooled: (n, f) of each film as it is, for the global alignment.
         reports: without marks of removed words.
+        ids: of the studies.
     """
 
     codes: Int[Tensor, "v n s"]
@@ -46,6 +50,7 @@ class Material:
     keypatches: list[list[int]]
     pooled: Float[Tensor, "n f"]
     reports: list[str]
+    ids: list[str]
 
     def __len__(self) -> int:
         return len(self.reports)
@@ -61,23 +66,24 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int) -> 
         variants: encodings of a film; the first is the film itself, the others are augmented.
     """
     stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, variants)}"
-    reports = [without_marks(report) or report for report in corpus.reports]
+    reports, ids = [without_marks(report) or report for report in corpus.reports], [study.id for study in corpus.studies]
     if stored.with_suffix(".json").exists():
         hints = read_json(stored.with_suffix(".json"))
         tensors = load_tensors(stored.with_suffix(".safetensors"))
-        return Material(tensors["codes"], hints["keywords"], hints["keypatches"], tensors["pooled"], reports)
+        return Material(tensors["codes"], hints["keywords"], hints["keypatches"], tensors["pooled"], reports, ids)
     log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
     matcher = AdaMatch.load(run.model)
     codes, keywords, pooled = _films(corpus, preset, run.model, matcher, variants)
     keypatches = _keypatches(corpus, run.model, matcher, reports)
     save_tensors(stored.with_suffix(".safetensors"), {"codes": codes, "pooled": pooled})
     write_json(stored.with_suffix(".json"), {"keywords": keywords, "keypatches": keypatches})
-    return Material(codes, keywords, keypatches, pooled, reports)
+    return Material(codes, keywords, keypatches, pooled, reports, ids)
 
 
 @torch.inference_mode()
 def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, variants: int) -> tuple[Tensor, list[list[list[str]]], Tensor]:
-    vqgan = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).eval()
+    where = processes.device()
+    vqgan, looking = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).to(where), copy.deepcopy(matcher).to(where)
     codebook = TextualCodebook.load(model / "textual_codebook.json")
     codes: list[Tensor] = []
     pooled: list[Tensor] = []
@@ -86,13 +92,13 @@ def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, varia
         torch.manual_seed(preset.seed + variant)
         rows, found = [], []
         for start in range(0, len(corpus), BATCH):
-            pixels = corpus.films(list(range(start, min(start + BATCH, len(corpus)))))
+            pixels = corpus.films(list(range(start, min(start + BATCH, len(corpus))))).to(where)
             pixels = augment(pixels) if variant else pixels
             with mixed_precision() if variant else nullcontext():  # the film itself as it will be encoded when it matters
-                rows.append(vqgan.encode(pixels).flatten(1))
-                patches = matcher.encode_films(pixels)
-                found += codebook.match_features(matcher, patches.features)
-            pooled += [] if variant else [patches.pooled]
+                rows.append(vqgan.encode(pixels).flatten(1).cpu())
+                patches = looking.encode_films(pixels)
+                found += codebook.match_features(matcher, patches.features.cpu())
+            pooled += [] if variant else [patches.pooled.cpu()]
         codes.append(torch.cat(rows))
         keywords.append([[keyword.text for keyword in film] for film in found])
     return torch.stack(codes), keywords, torch.cat(pooled)

@@ -1,31 +1,40 @@
-"""The one training loop: order, logs, progress, checkpoints, resume; knows nothing about what is trained.
+"""The one training loop: order, shares, logs, progress, checkpoints, resume; knows nothing about what is trained.
 
 Every step and every validation begins by seeding torch's global generator from (seed, stage, step), and the batches of an epoch
 depend on seed and epoch alone. A run that is killed at any moment and resumed therefore ends with the same weights as one that was not.
+
+With several processes each step joins as many batches as there were processes when the stage began, and each process takes its share. A
+stage that is resumed by more or fewer processes keeps its joint batches, and with them its steps and its learning rates; only the shares
+are smaller or larger. All processes validate; the first one writes and speaks.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cyclicxr.checkpoint import load_state, read_json, save_state, write_atomically, write_json
+from cyclicxr import processes
+from cyclicxr.checkpoint import load_state, read_json, save_state, sha256_of, state_numbers, sweep, write_json
+from cyclicxr.training.step_log import StepLog
 from cyclicxr.types import InputError
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SECONDS = 60.0  # [ours] from one checkpoint to the next, and
+CHECKPOINT_TIMES = 10.0  # [ours] so many times as long as the last one took to write
+EXPLODED = 1e4  # [ours] a loss beyond it, either way, is no loss of any stage
+NAMED = 8  # examples in an error's line; the log has them all
 
 
 @runtime_checkable
@@ -33,7 +42,7 @@ class Trainable(Protocol):
     """What a stage gives the loop."""
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """The epoch's batches of example indices, from seed and epoch alone."""
+        """The epoch's batches of example indices, each what one process takes in a step, from seed and epoch alone."""
 
     def step(self, indices: list[int], progress: float) -> dict[str, float]:
         """One optimiser step; `progress` in [0, 1) of the whole stage. Returns numbers to log, "loss" among them."""
@@ -47,20 +56,14 @@ class Trainable(Protocol):
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
 
+    def share(self, examples: list[int], number: int, of: int) -> list[int]:
+        """What process `number` of so many takes of a batch; as many for each, so that the mean of their means is the mean."""
 
-class Stateful:
-    """A trainable whose state is that of its parts, such as model and optimiser; all else follows from seed and progress."""
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint must have been kept with, by name; one that differs is foreign."""
 
-    parts: ClassVar[tuple[str, ...]] = ("model", "optimizer")  # attributes that have a `state_dict`
-
-    def state(self) -> dict[str, Any]:
-        """The state of each part."""
-        return {name: getattr(self, name).state_dict() for name in self.parts}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-        for name in self.parts:
-            getattr(self, name).load_state_dict(state[name])
+    def name(self, example: int) -> str:
+        """What an example is called in a message."""
 
 
 @dataclass(frozen=True)
@@ -88,39 +91,19 @@ class RunDirectory:
         write_json(self.root / "record.json", {**self.records(), stage: dict(numbers)})
 
 
-class StepLog:
-    """JSON lines in `logs/STAGE.jsonl`, and TensorBoard beside them where it is installed."""
+@dataclass(frozen=True)
+class Start:
+    """Where a stage begins or goes on.
 
-    def __init__(self, run: RunDirectory, stage: str, keep_steps: int) -> None:
-        folder = run.root / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{stage}.jsonl"
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= keep_steps] if path.exists() else []
-        with write_atomically(path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in kept if keep_steps), encoding="utf-8")
-        self.file = path.open("a", encoding="utf-8", buffering=1)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.board = None
-        else:
-            self.board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=keep_steps + 1)
+    Args:
+        step: the last one that is done.
+        seconds: spent so far.
+        batches: that a step joins: how many processes there were when the stage began.
+    """
 
-    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
-        """One line; numbers that are not finite are written as null."""
-        finite = {name: (value if math.isfinite(value) else None) for name, value in numbers.items()}
-        self.file.write(json.dumps({"kind": kind, "step": step, **finite}) + "\n")
-        if self.board is not None:
-            for name, value in numbers.items():
-                self.board.add_scalar(f"{kind}/{name}", value, step)
-
-    def __enter__(self) -> StepLog:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-        if self.board is not None:
-            self.board.close()
+    step: int
+    seconds: float
+    batches: int
 
 
 def run_loop(stage: str, trainable: Trainable, run: RunDirectory, *, epochs: int, seed: int, resume: bool) -> None:
@@ -135,41 +118,46 @@ def run_loop(stage: str, trainable: Trainable, run: RunDirectory, *, epochs: int
         resume: go on from the stage's checkpoint where there is one.
 
     Raises:
-        FloatingPointError: the loss is not finite; names the step, the examples and the last whole checkpoint.
-        InputError: the checkpoint does not fit what is trained.
+        FloatingPointError: the loss or the gradient is not finite, or the loss exploded; names step, examples and last whole checkpoint.
+        InputError: the checkpoint is broken or not of this stage, these settings and these examples; a batch has too few examples for so
+            many processes; the disk is full.
     """
     checkpoint = run.checkpoint(stage)
-    done, spent = _restore(trainable, checkpoint) if resume and checkpoint.exists() else (0, 0.0)
-    steps = [len(trainable.batches(epoch)) for epoch in range(epochs)]
-    total, step, start = sum(steps), 0, time.monotonic() - spent
-    saved = time.monotonic()
-    with StepLog(run, stage, done) as step_log, _progress() as progress:
-        task = progress.add_task(stage, total=total, completed=done, numbers="")
-        for epoch in range(epochs):
-            if step + steps[epoch] <= done:
-                step += steps[epoch]
-                continue
-            for indices in trainable.batches(epoch):
-                step += 1
-                if step <= done:
-                    continue
-                numbers = _seeded_step(stage, trainable, indices, step, total, seed, checkpoint)
+    identity = {"stage": stage, **trainable.identity()}
+    begin = _restore(trainable, checkpoint, identity) if resume and checkpoint.exists() else Start(0, 0.0, processes.count())
+    if processes.is_first():
+        sweep(checkpoint)
+    lengths = [len(_joint_batches(stage, trainable, epoch, begin.batches)) for epoch in range(epochs)]
+    total = sum(lengths)
+    if not total:
+        raise InputError(f"{stage}: too few examples for {begin.batches} processes; start fewer, or give more studies")
+    start, saved, took = time.monotonic() - begin.seconds, time.monotonic(), 0.0
+    with StepLog(run.root / "logs", stage, begin.step) if processes.is_first() else nullcontext() as step_log, _progress() as progress:
+        task = progress.add_task(stage, total=total, completed=begin.step, numbers="")
+        for step, batch, ended in _remaining(stage, trainable, lengths, begin):
+            numbers = _seeded_step(stage, trainable, batch, step, total, seed)
+            problem = _problem(numbers)
+            if problem:
+                raise _stopped(stage, trainable, batch, step, problem, checkpoint, step_log)
+            found = _seeded_validation(stage, trainable, step, seed) if ended else {}
+            spent = time.monotonic() - start
+            if step_log is not None:
                 step_log.write("train", step, numbers)
-                _show(progress, task, stage, step, total, numbers, time.monotonic() - start)
-                is_last = step == sum(steps[: epoch + 1])
-                if is_last:
-                    torch.manual_seed(_mix(seed, f"{stage}/validate", step))
-                    found = {**trainable.validate(), "seconds": time.monotonic() - start}
-                    step_log.write("val", step, found)
-                    progress.console.print(f"{stage} epoch {epoch + 1}/{epochs}: " + _brief(found))
-                if is_last or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    save_state(checkpoint, {"step": step, "seconds": time.monotonic() - start, "trainable": trainable.state()})
-                    saved = time.monotonic()
+                _show(progress, task, stage, step, total, numbers, spent)
+                if ended:
+                    step_log.write("val", step, {**found, "seconds": spent})
+                    progress.console.print(f"{stage} epoch {ended}/{epochs}: " + _brief({**found, "seconds": spent}))
+            if ended or _due(time.monotonic() - saved, took):
+                before = time.monotonic()
+                _keep(checkpoint, trainable, identity, Start(step, before - start, begin.batches))
+                saved = time.monotonic()
+                took = saved - before
+    processes.wait()  # what the first one wrote is there for all
 
 
 def seconds_spent(run: RunDirectory, stage: str) -> float:
     """Seconds that the stage's loop took so far, resumed parts included."""
-    return float(load_state(run.checkpoint(stage))["seconds"])
+    return float(state_numbers(run.checkpoint(stage))["seconds"])
 
 
 def shuffled_batches(n: int, batch: int, seed: int, epoch: int) -> list[list[int]]:
@@ -180,18 +168,92 @@ def shuffled_batches(n: int, batch: int, seed: int, epoch: int) -> list[list[int
     return cut[:-1] if len(cut) > 1 and len(cut[-1]) * 2 < batch else cut
 
 
-def _seeded_step(
-    stage: str, trainable: Trainable, indices: list[int], step: int, total: int, seed: int, checkpoint: Path
-) -> dict[str, float]:
-    torch.manual_seed(_mix(seed, stage, step))
-    numbers = trainable.step(indices, (step - 1) / total)
-    if not math.isfinite(numbers["loss"]):
-        kept = f"last whole state: {checkpoint}" if checkpoint.exists() else "no state was kept yet"
-        raise FloatingPointError(f"{stage}: loss is {numbers['loss']} at step {step} (examples {indices[:8]}…); {kept}")
-    return numbers
+def _joint_batches(stage: str, trainable: Trainable, epoch: int, together: int) -> list[list[int]]:
+    """The epoch's batches, so many joined into one; what is too little for as many processes as that is left out.
+
+    Raises:
+        InputError: there are more processes than when the stage began, and a joint batch is too little for them.
+    """
+    batches = trainable.batches(epoch)
+    joint = [[i for batch in batches[first : first + together] for i in batch] for first in range(0, len(batches), together)]
+    kept = [batch for batch in joint if trainable.share(batch, 0, together)]
+    least = min(kept, key=len, default=[])
+    if least and not trainable.share(least, 0, processes.count()):
+        raise InputError(f"{stage}: a batch of {len(least)} examples can't be shared among {processes.count()} processes; start fewer")
+    return kept
 
 
-def _restore(trainable: Trainable, checkpoint: Path) -> tuple[int, float]:
+def _remaining(stage: str, trainable: Trainable, lengths: Sequence[int], begin: Start) -> Iterator[tuple[int, list[int], int]]:
+    """Each step that is left: its number, its joint batch, and the epoch, from 1, that ends with it (0 if none does).
+
+    Args:
+        stage: for messages.
+        trainable: gives the batches.
+        lengths: joint batches of each epoch.
+        begin: where the stage goes on.
+    """
+    for epoch, length in enumerate(lengths):
+        before = sum(lengths[:epoch])
+        if before + length <= begin.step:
+            continue
+        for place, batch in enumerate(_joint_batches(stage, trainable, epoch, begin.batches), start=1):
+            if before + place > begin.step:
+                yield before + place, batch, epoch + 1 if place == length else 0
+
+
+def _seeded_step(stage: str, trainable: Trainable, batch: list[int], step: int, total: int, seed: int) -> dict[str, float]:
+    """One step of this process on its share; the numbers are means over the processes."""
+    rank, count = processes.rank(), processes.count()
+    torch.manual_seed(_mix(seed, f"{stage}, process {rank}" if rank else stage, step))
+    numbers = trainable.step(trainable.share(batch, rank, count), (step - 1) / total)
+    means = processes.mean(torch.tensor(list(numbers.values()), dtype=torch.float64, device=processes.device()))
+    return dict(zip(numbers, means.tolist(), strict=True))
+
+
+def _seeded_validation(stage: str, trainable: Trainable, step: int, seed: int) -> dict[str, float]:
+    torch.manual_seed(_mix(seed, f"{stage}/validate", step))
+    return dict(trainable.validate())
+
+
+def _problem(numbers: Mapping[str, float]) -> str:
+    """What is wrong with a step's numbers; "" if nothing is."""
+    wrong = [name for name in ("loss", "gradient norm") if not math.isfinite(numbers.get(name, 0.0))]
+    if wrong:
+        return f"{wrong[0]} is {numbers[wrong[0]]}"
+    return f"loss exploded to {numbers['loss']:.4g}" if abs(numbers["loss"]) > EXPLODED else ""
+
+
+def _stopped(
+    stage: str, trainable: Trainable, batch: list[int], step: int, problem: str, checkpoint: Path, step_log: StepLog | None
+) -> FloatingPointError:
+    names = [trainable.name(i) for i in batch]
+    listed = ", ".join(names[:NAMED])
+    if step_log is not None:
+        step_log.stopped(step, names)
+        listed += f" and {len(names) - NAMED} more, all in {step_log.path}" if len(names) > NAMED else ""
+    kept = f"last whole state: {checkpoint}" if checkpoint.exists() else "no state was kept yet"
+    return FloatingPointError(f"{stage}: {problem} at step {step} (examples {listed}); {kept}; a lower learning rate may help")
+
+
+def _due(since: float, took: float) -> bool:
+    """Whether it is time for a checkpoint: the first process's clock decides for all."""
+    due = torch.tensor(since > CHECKPOINT_SECONDS + CHECKPOINT_TIMES * took, dtype=torch.uint8, device=processes.device())
+    return bool(processes.take_from_first(due))
+
+
+def _keep(checkpoint: Path, trainable: Trainable, identity: Mapping[str, str], reached: Start) -> None:
+    state = trainable.state()  # on all processes: a model that is split is put together by all
+    if processes.is_first():
+        about = {"step": reached.step, "seconds": reached.seconds, "batches": reached.batches, "identity": identity}
+        save_state(checkpoint, {**about, "trainable": state})
+
+
+def _restore(trainable: Trainable, checkpoint: Path, identity: Mapping[str, str]) -> Start:
+    kept = state_numbers(checkpoint).get("identity", {})
+    foreign = [f"{name} {kept.get(name)}, not {value}" for name, value in identity.items() if kept.get(name) != value]
+    if foreign:
+        which = f"{checkpoint} (SHA-256 {sha256_of(checkpoint)[:16]})"
+        raise InputError(f"{which}: kept by another run: {'; '.join(foreign)}; delete it, or train into another --out")
     state = load_state(checkpoint)
     try:
         trainable.restore(state["trainable"])
@@ -199,18 +261,11 @@ def _restore(trainable: Trainable, checkpoint: Path) -> tuple[int, float]:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"{checkpoint}: kept by a run of another shape ({reason}); delete it, or train into another --out") from None
     log.info("resuming %s after step %d", checkpoint.stem, state["step"])
-    return int(state["step"]), float(state["seconds"])
+    return Start(int(state["step"]), float(state["seconds"]), int(state["batches"]))
 
 
 def _mix(seed: int, name: str, step: int) -> int:
     return zlib.crc32(f"{seed}/{name}/{step}".encode())
-
-
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError):  # a line cut off by a kill
-        return 2**62
 
 
 def _progress() -> Progress:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cyclicxr.processes import whole
+
 
 class Lamb(Optimizer):
     """Layer-wise adaptive moments, Algorithm 2 of You et al. (2020), phi the identity, decoupled weight decay, no bias correction left out.
@@ -43,24 +45,34 @@ class Lamb(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step over all tensors that have a gradient."""
+        """One step over all tensors that have a gradient, many at a time."""
         for group in self.param_groups:
-            for x in group["params"]:
-                if x.grad is not None:
-                    self._update(x, x.grad, group)
+            tensors = [x for x in group["params"] if x.grad is not None]
+            if tensors:
+                self._update(tensors, [x.grad for x in tensors], group)
 
-    def _update(self, x: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[x]
-        if not state:
-            state.update(step=0, m=torch.zeros_like(x), v=torch.zeros_like(x))
-        state["step"] += 1
+    def _update(self, tensors: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        states = [self.state[x] for x in tensors]
+        for x, state in zip(tensors, states, strict=True):
+            if not state:
+                state.update(step=0, m=torch.zeros_like(x), v=torch.zeros_like(x))
+            state["step"] += 1
         b1, b2 = group["betas"]
-        state["m"].lerp_(gradient, 1 - b1)
-        state["v"].mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        m_hat = state["m"] / (1 - b1 ** state["step"])
-        v_hat = state["v"] / (1 - b2 ** state["step"])
-        update = m_hat / (v_hat.sqrt() + group["eps"]) + group["weight_decay"] * x
-        x.add_(update, alpha=-group["lr"] * _trust(x, update, group["weight_decay"]))
+        m, v = [state["m"] for state in states], [state["v"] for state in states]
+        torch._foreach_lerp_(m, gradients, 1 - b1)
+        torch._foreach_mul_(v, b2)
+        torch._foreach_addcmul_(v, gradients, gradients, value=1 - b2)
+        updates = list(torch._foreach_div(m, [1 - b1 ** state["step"] for state in states]))  # m̂, then r, then u
+        roots = torch._foreach_div(v, [1 - b2 ** state["step"] for state in states])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, group["eps"])
+        torch._foreach_div_(updates, roots)
+        if group["weight_decay"] == 0:
+            torch._foreach_add_(tensors, updates, alpha=-group["lr"])
+            return
+        torch._foreach_add_(updates, tensors, alpha=group["weight_decay"])
+        torch._foreach_mul_(updates, [-group["lr"] * ratio for ratio in _trust(tensors, updates)])
+        torch._foreach_add_(tensors, updates)
 
 
 def cosine(progress: float, warmup: float) -> float:
@@ -85,8 +97,8 @@ def decayed(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _trust(x: Tensor, update: Tensor, weight_decay: float) -> float:
-    if weight_decay == 0:
-        return 1.0
-    size, change = float(x.norm()), float(update.norm())
-    return size / change if size > 0 and change > 0 else 1.0
+def _trust(tensors: list[Tensor], updates: list[Tensor]) -> list[float]:
+    """|x| / |u| of each whole tensor, of which this process may hold a part; 1 where either is 0. One look at the device for all."""
+    sizes, changes = (torch.stack([whole(norm).double() for norm in torch._foreach_norm(each)]) for each in (tensors, updates))
+    ratios: list[float] = torch.where((sizes > 0) & (changes > 0), sizes / changes, 1.0).tolist()
+    return ratios

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from cyclicxr import processes
 from cyclicxr.checkpoint import provenance, read_preset, write_json, write_preset
 from cyclicxr.config import Preset
 from cyclicxr.training import train_classifier, train_codebooks, train_llm, train_match, train_vqgan
@@ -23,10 +24,11 @@ STAGES: dict[str, Callable[[Corpus, Preset, RunDirectory, bool], None]] = {
     "codebooks": train_codebooks.train,
     "llm": train_llm.train,
 }
+ALONE = ("codebooks",)  # nothing is optimised there: the first process does it, and the others wait
 
 
 def train(studies: Path, preset: Preset, out: Path, stage: str | None = None, resume: bool = False) -> RunDirectory:
-    """Train all stages, or one, into a run directory.
+    """Train all stages, or one, into a run directory; under `torchrun` with all of its processes (docs/scaling.md).
 
     Args:
         studies: table with splits `train` and `val`.
@@ -41,18 +43,33 @@ def train(studies: Path, preset: Preset, out: Path, stage: str | None = None, re
     if stage is not None and stage not in STAGES:
         raise InputError(f"stage '{stage}' is unknown; there are {', '.join(STAGES)}")
     run = RunDirectory(out)
-    _begin(run, preset, resume or stage is not None)
-    corpus = load_corpus(studies, preset.encoder.size, out / "cache", preset.encoder.fit)
-    todo = [stage] if stage else list(STAGES)
-    for name in todo:
-        if resume and stage is None and name in run.records():
-            log.info("%s is finished", name)
-            continue
-        log.info("stage %s", name)
+    with processes.joined():
+        with processes.first_goes_first():
+            if processes.is_first():
+                _begin(run, preset, resume or stage is not None)
+            corpus = load_corpus(studies, preset.encoder.size, out / "cache", preset.encoder.fit)
+        finished = run.records() if resume and stage is None else {}
+        processes.wait()  # until all have read what was finished before
+        for name in [stage] if stage else STAGES:
+            if name in finished:
+                log.info("%s is finished", name)
+            else:
+                log.info("stage %s", name)
+                _train_stage(name, corpus, preset, run, resume)
+                _describe(run, preset, studies)
+    return run
+
+
+def _train_stage(name: str, corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
+    if processes.is_first() or name not in ALONE:
         STAGES[name](corpus, preset, run, resume)
+    processes.wait()
+
+
+def _describe(run: RunDirectory, preset: Preset, studies: Path) -> None:
+    if processes.is_first():
         write_json(run.model / "provenance.json", {**provenance({"studies": studies}, preset.seed), "stages": run.records()})
         write_card(run.model, preset, run.records())
-    return run
 
 
 def _begin(run: RunDirectory, preset: Preset, goes_on: bool) -> None:

@@ -10,13 +10,16 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
+from cyclicxr import processes
 from cyclicxr.config import Preset
 from cyclicxr.data.openi import FINDINGS, findings_of
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import cosine, decayed, set_rate
+from cyclicxr.training.precision import mixed_precision
+from cyclicxr.training.stateful import OnStudies
 from cyclicxr.types import InputError, Study
 
 MIN_VALIDATION = 5  # a finding shown by fewer validation films has no AUC worth printing
@@ -51,7 +54,7 @@ def auc(scores: Float[Tensor, "n f"], truth: Float[Tensor, "n f"], findings: Seq
     return {**({"mean": sum(found.values()) / len(found)} if found else {}), **found}
 
 
-class ClassifierTraining(Stateful):
+class ClassifierTraining(OnStudies):
     """Binary cross-entropy over the findings, AdamW, bf16 where it is safe; keeps a running average of the weights."""
 
     parts = ("model", "average", "optimizer")
@@ -59,9 +62,11 @@ class ClassifierTraining(Stateful):
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, findings: Sequence[str]) -> None:
         self.train, self.val, self.preset = train, val, preset
         self.config = preset.classifier
-        self.model = FilmClassifier(preset.encoder, findings, self.config.dropout).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = FilmClassifier.build(preset.encoder, findings, self.config.dropout).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
         self.average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=ema, use_buffers=True)
+        self.average.to(processes.device())
+        self.logits = processes.parallel(self.model, self.model, partly=True)
         self.optimizer = torch.optim.AdamW(decayed(self.model, self.config.weight_decay), lr=self.config.learning_rate)
         self.truth = labels(train.studies, findings)
         self.val_truth = labels(val.studies, findings)
@@ -75,10 +80,10 @@ class ClassifierTraining(Stateful):
         rate = self.config.learning_rate * cosine(progress, self.config.warmup)
         set_rate(self.optimizer, rate)
         self.model.train()
-        pixels = augment(self.train.films(indices))
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.model(pixels)
-        loss = functional.binary_cross_entropy_with_logits(logits.float(), self.truth[indices])
+        pixels = augment(self.films(indices))
+        with mixed_precision():
+            logits = self.logits(pixels)
+        loss = functional.binary_cross_entropy_with_logits(logits.float(), self.truth[indices].to(logits.device))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -90,8 +95,9 @@ class ClassifierTraining(Stateful):
     def validate(self) -> dict[str, float]:
         """AUC by finding on the validation films."""
         model = self.average.eval()
-        with torch.autocast("cpu", torch.bfloat16):
-            scores = torch.cat([model(self.val.films(rows)).float() for rows in in_order(len(self.val), 64)])
+        with mixed_precision():
+            films = (self.val.films(rows).to(processes.device()) for rows in in_order(len(self.val), 64))
+            scores = torch.cat([model(pixels).float().cpu() for pixels in films])
         loss = functional.binary_cross_entropy_with_logits(scores, self.val_truth)
         return {"loss": float(loss), **{f"AUC {name}": value for name, value in auc(scores, self.val_truth, self.model.findings).items()}}
 
@@ -111,8 +117,10 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     torch.manual_seed(preset.seed)
     training = ClassifierTraining(films, val, preset, learnable(films, preset.classifier.min_films))
     run_loop("classifier", training, run, epochs=preset.classifier.epochs, seed=preset.seed, resume=resume)
-    numbers = training.validate()
     averaged = training.average.module
     assert isinstance(averaged, FilmClassifier)
-    averaged.save(run.model)
-    run.record("classifier", {**numbers, "findings": list(training.model.findings), "seconds": seconds_spent(run, "classifier")})
+    if processes.is_first():
+        averaged.save(run.model)
+        findings, seconds = list(training.model.findings), seconds_spent(run, "classifier")
+        run.record("classifier", {**training.validate(), "findings": findings, "seconds": seconds})
+    processes.wait()

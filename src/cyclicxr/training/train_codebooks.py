@@ -25,6 +25,7 @@ from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
+from cyclicxr.types import InputError
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,11 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         resume: leave codebooks that are recorded as finished.
 
     Raises:
-        InputError: a part of the model is missing, or the reports name nothing.
+        InputError: a part of the model is missing, the reports name nothing, or the matcher compares films and reports only as wholes.
     """
+    if preset.match.similarity != "maxsim":
+        said = f"match.similarity '{preset.match.similarity}' gives a word no best patch"
+        raise InputError(f"codebooks: {said}; train the match stage with 'maxsim', or stop at it")
     if resume and "codebooks" in run.records():
         log.info("codebooks: done before")
         return

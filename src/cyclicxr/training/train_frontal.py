@@ -27,8 +27,9 @@ from cyclicxr.data.studies import read_studies
 from cyclicxr.training import spoil
 from cyclicxr.training.corpus import to_float
 from cyclicxr.training.frontal_material import draw_others
-from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, run_loop, shuffled_batches
 from cyclicxr.training.optim import cosine, decayed, set_rate
+from cyclicxr.training.stateful import Stateful
 from cyclicxr.types import InputError, Study
 
 STORED = 2 * SIZE  # [ours] films are changed at this size, then halved

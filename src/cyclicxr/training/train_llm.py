@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed.checkpoint.state_dict as whole_states
 from jaxtyping import Float
 from torch import Tensor
 
+from cyclicxr import processes
 from cyclicxr.compose import compose_for
 from cyclicxr.config import LanguageConfig, Preset
 from cyclicxr.data.openi import findings_of
@@ -33,9 +35,10 @@ from cyclicxr.metrics.report import score_reports
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.llm_material import Material, gather
-from cyclicxr.training.loop import RunDirectory, Stateful, run_loop
+from cyclicxr.training.loop import RunDirectory, run_loop
 from cyclicxr.training.optim import cosine, decayed, set_rate
 from cyclicxr.training.precision import mixed_precision
+from cyclicxr.training.stateful import Stateful, identity
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ WHOLE_FILMS = 0.85  # [ours] progress after which reports are learned from all t
 CLIP = 1.0  # [ours] largest norm of the gradient
 POOL = 16  # batches sorted by length together, so that little is padded
 WRITTEN = 200  # validation reports written at the end
+WHOLE = whole_states.StateDictOptions(full_state_dict=True, cpu_offload=True)  # of a model that is split over processes, to the first one
 
 
 class LanguageTrainer(Stateful):
@@ -52,11 +56,12 @@ class LanguageTrainer(Stateful):
         model: is trained.
         train: of the training split.
         val: of the validation split.
-        seed: of the order of examples.
+        preset: all numbers of the run; its seed makes the order of examples.
     """
 
-    def __init__(self, model: LanguageModel, train: Material, val: Material, seed: int) -> None:
-        self.model, self.train, self.val, self.seed, self.cfg = model, train, val, seed, model.cfg
+    def __init__(self, model: LanguageModel, train: Material, val: Material, preset: Preset) -> None:
+        self.model, self.train, self.val, self.preset, self.cfg = model, train, val, preset, model.cfg
+        self.losses = processes.parallel(model, self._losses, layers=model.model.gpt_neox.layers)
         self.optimizer = torch.optim.AdamW(decayed(model, self.cfg.weight_decay), lr=self.cfg.learning_rate, betas=(0.9, 0.98), fused=True)
         self.lengths = [len(model.vocabulary.field(report)) for report in train.reports]
 
@@ -64,7 +69,7 @@ class LanguageTrainer(Stateful):
         """Each film drawn once and reported `report_repeats` times; every batch holds both, each sorted by length."""
         n, repeats = len(self.train), self.cfg.report_repeats
         size = max(1, self.cfg.batch // (1 + repeats))
-        generator = torch.Generator().manual_seed(self.seed * 1009 + epoch)
+        generator = torch.Generator().manual_seed(self.preset.seed * 1009 + epoch)
         drawings = self._bucketed(range(n), size, generator)
         reports = self._bucketed(range(n, n + repeats * n), repeats * size, generator)
         return [drawn + reported for drawn, reported in zip(drawings, reports, strict=True)]
@@ -77,13 +82,14 @@ class LanguageTrainer(Stateful):
         drawings = self._batch([self._drawing(i) for i in indices if i < n])
         reports = self._batch([self._report(i % n, share) for i in indices if i >= n])
         with mixed_precision():
-            drawing, report = self.model.loss(drawings), self.model.loss(reports)
+            drawing, report = self.losses(drawings, reports)
+        drawing, report = drawing * _weight(drawings), report * _weight(reports)
         set_rate(self.optimizer, self.cfg.learning_rate * cosine(progress, self.cfg.warmup))
         self.optimizer.zero_grad()
-        (drawing + report).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        (drawing + report).backward()
+        norm = processes.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
         self.optimizer.step()
-        return {"loss": (drawing + report).item(), "report": report.item(), "drawing": drawing.item()}
+        return {"loss": (drawing + report).item(), "report": report.item(), "drawing": drawing.item(), "gradient norm": norm.item()}
 
     def validate(self) -> dict[str, float]:
         """Loss of a token of both directions on the validation split, with all hints and without, in nats."""
@@ -94,6 +100,39 @@ class LanguageTrainer(Stateful):
             "drawing loss": self._mean_loss([validation_drawing(self.model, self.val, i) for i in films]),
             "drawing loss without report": self._mean_loss([validation_drawing(self.model, self.val, i, hints=False) for i in films]),
         }
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's `state_dict()`, whole, on the first process."""
+        weights = whole_states.get_model_state_dict(self.model, options=WHOLE)
+        return {name: tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimiser by the weights' names, whole, on the first process."""
+        model, optimizer = whole_states.get_state_dict(self.model, self.optimizer, options=WHOLE)
+        return {"model": model, "optimizer": optimizer}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave, each process its part."""
+        states = {"model_state_dict": state["model"], "optim_state_dict": state["optimizer"]}
+        whole_states.set_state_dict(self.model, self.optimizer, **states, options=WHOLE)
+
+    def share(self, examples: list[int], number: int, of: int) -> list[int]:
+        """A share of the drawings and one of the reports; none at all where either is too little."""
+        n = len(self.train)
+        drawn = processes.share([i for i in examples if i < n], number, of)
+        reported = processes.share([i for i in examples if i >= n], number, of)
+        return drawn + reported if drawn and reported else []
+
+    def identity(self) -> dict[str, str]:
+        """Hashes of all settings, and of the studies' names and reports."""
+        return identity(self.preset, [self.train.ids, self.train.reports])
+
+    def name(self, example: int) -> str:
+        """The study's id."""
+        return self.train.ids[example % len(self.train)]
+
+    def _losses(self, *batches: Batch) -> tuple[Tensor, ...]:
+        return tuple(self.model.loss(batch) for batch in batches)
 
     def _report(self, film: int, share: float) -> Example:
         variant = int(torch.randint(len(self.train.codes), ()))
@@ -109,7 +148,8 @@ class LanguageTrainer(Stateful):
         return example(prompt, drawing_response(self.model.vocabulary, self.train.codes[0, film].tolist()))
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
-        return collate(examples, self.model.vocabulary.padding)
+        batch, where = collate(examples, self.model.vocabulary.padding), processes.device()
+        return Batch(batch.ids.to(where), batch.positions.to(where), batch.labels.to(where))
 
     def _bucketed(self, examples: range, size: int, generator: torch.Generator) -> list[list[int]]:
         order = torch.randperm(len(examples), generator=generator).tolist()
@@ -127,7 +167,7 @@ class LanguageTrainer(Stateful):
             batch = self._batch(examples[start : start + self.cfg.batch])
             count = int((batch.labels != IGNORED).sum())
             with mixed_precision():
-                total += count * float(self.model.loss(batch))
+                total += count * float(*self.losses(batch))
             tokens += count
         return total / tokens
 
@@ -157,16 +197,20 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     if resume and "llm" in run.records():
         log.info("llm: done before")
         return
-    material = gather(corpus.split("train"), preset, run, preset.language.film_variants)
     val = corpus.split("val")
-    val_material = gather(val, preset, run, 1)
+    with processes.first_goes_first():
+        material = gather(corpus.split("train"), preset, run, preset.language.film_variants)
+        val_material = gather(val, preset, run, 1)
     torch.manual_seed(preset.seed)
     model = new_model(material, preset.language, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
-    trainer = LanguageTrainer(model, material, val_material, preset.seed)
+    trainer = LanguageTrainer(model, material, val_material, preset)
     run_loop("llm", trainer, run, epochs=preset.language.epochs, seed=preset.seed, resume=resume)
-    model.save(run.model / "llm")
-    shipped = LanguageModel.load(run.model / "llm")
-    run.record("llm", {**trainer.validate(), **written_scores(shipped, GlobalAlignment.load(run.model), val, val_material)})
+    numbers, weights = trainer.validate(), trainer.weights()
+    if processes.is_first():
+        model.save(run.model / "llm", weights=weights)
+        shipped = LanguageModel.load(run.model / "llm")
+        run.record("llm", {**numbers, **written_scores(shipped, GlobalAlignment.load(run.model), val, val_material)})
+    processes.wait()
 
 
 def new_model(
@@ -197,6 +241,12 @@ def written_scores(model: LanguageModel, alignment: GlobalAlignment, corpus: Cor
 
 def _code_vectors(preset: Preset, run: RunDirectory) -> Tensor:
     return VQGAN.load(run.model / "vqgan.safetensors", preset.vqgan).code_vectors()
+
+
+def _weight(batch: Batch) -> float:
+    """Of a process's mean loss in the mean over the processes, so that each token counts alike: its tokens in those of a mean process."""
+    tokens = (batch.labels[:, 1:] != IGNORED).sum()
+    return float(tokens / processes.mean(tokens))
 
 
 def _kept(hints: Sequence[Any], dropout: float) -> list[Any]:

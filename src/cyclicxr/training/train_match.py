@@ -7,23 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from cyclicxr import processes
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.match.loss import adamatch_loss
-from cyclicxr.match.maxsim import maxsim
 from cyclicxr.metrics.retrieval import score_retrieval
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
+from cyclicxr.training.augment_text import some_sentences
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import Lamb, cosine, decayed, set_rate
+from cyclicxr.training.precision import mixed_precision
+from cyclicxr.training.stateful import OnStudies
 from cyclicxr.training.train_classifier import in_order
-from cyclicxr.words.encoder import build_tokenizer
+from cyclicxr.words.encoder import TokenBatch, build_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +40,19 @@ def groups_of(reports: Sequence[str]) -> Int[Tensor, " n"]:
 @torch.no_grad()
 def similarities(model: AdaMatch, corpus: Corpus, batch: int = 64) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n n"]]:
     """Every film to every report of a corpus, image to text and text to image."""
-    with torch.autocast("cpu", torch.bfloat16):
-        patches = torch.cat([model.encode_films(corpus.films(rows)).features for rows in in_order(len(corpus), batch)])
+    where = model.log_temperature.device
+    with mixed_precision():
+        patches = torch.cat([model.encode_films(corpus.films(rows).to(where)).features for rows in in_order(len(corpus), batch)])
         words = model.encode_texts([without_marks(report) for report in corpus.reports])
-    return maxsim(patches, words.features, words.mask)
+    to_text, to_film = model.similarity(patches, words.features, words.mask)
+    return to_text.cpu(), to_film.cpu()
 
 
-class MatchTraining(Stateful):
-    """Both contrastive losses over a batch of pairs; logs how far the patches moved and how many died."""
+class MatchTraining(OnStudies):
+    """Both contrastive losses over a batch of pairs; logs how far the patches moved and how many died.
+
+    With several processes the batch is all of theirs (docs/decisions/0036-from-one-machine-to-many.md).
+    """
 
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, classifier: FilmClassifier) -> None:
         self.train, self.val, self.preset, self.config = train, val, preset, preset.match
@@ -53,24 +61,27 @@ class MatchTraining(Stateful):
         self.model = AdaMatch.build(preset.encoder, preset.words, preset.match, tokenizer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.image.load_state_dict(classifier.encoder.state_dict())
         self.model.image.stages[: self.config.frozen_stages].requires_grad_(False)
+        self.encoded = processes.parallel(self.model, self._encode, partly=True)
         self.optimizer = Lamb(self._groups(), lr=self.config.learning_rate)
         self.groups = groups_of(self.reports) if self.config.group_identical else torch.arange(len(train))
 
     def _groups(self) -> list[dict[str, Any]]:
         image = [{**group, "share": self.config.image_rate} for group in decayed(self.model.image, self.config.weight_decay)]
-        others = nn.ModuleDict({"project": self.model.project, "text": self.model.text})
+        bert = [{**group, "share": self.config.text_rate} for group in decayed(self.model.text.bert, self.config.weight_decay)]
+        others = nn.ModuleDict({"image": self.model.project, "text": self.model.text.project})
         temperature = {"params": [self.model.log_temperature], "weight_decay": 0.0}
-        return [*image, *decayed(others, self.config.weight_decay), temperature]
+        return [*image, *bert, *decayed(others, self.config.weight_decay), temperature]
 
     def centre(self) -> None:
         """Let patches and words start around 0: take the mean of a batch away through the projections' biases. Else all point one way."""
         first = self.batches(0)[0]
         with torch.no_grad():
-            tokens = self.model.tokens([self.reports[i] for i in first])
-            words = self.model.text.bert(input_ids=tokens.ids, attention_mask=tokens.attention.long()).last_hidden_state[tokens.mask]
-            patches = self.model.image(self.train.films(first))[self.config.stage - 1].features.flatten(0, 1)
+            where, tokens = processes.device(), self.model.tokens([self.reports[i] for i in first])
+            words = self.model.text.bert(input_ids=tokens.ids.to(where), attention_mask=tokens.attention.long().to(where))
+            words = words.last_hidden_state[tokens.mask]
+            patches = self.model.image(self.films(first))[self.config.stage - 1].features.flatten(0, 1)
             for project, features in ((self.model.project, patches), (self.model.text.project, words)):
-                project.bias.copy_(-project.weight @ features.float().mean(dim=0))
+                processes.take_from_first(project.bias.copy_(-project.weight @ features.float().mean(dim=0)))
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Shuffled."""
@@ -82,25 +93,46 @@ class MatchTraining(Stateful):
         set_rate(self.optimizer, rate)
         self.model.train()
         self.model.image.stages[: self.config.frozen_stages].eval()  # else the means of their batch norms would still move
-        with torch.autocast("cpu", torch.bfloat16):
-            patches = self.model.encode_films(augment(self.train.films(indices)))
-            words = self.model.encode_texts([self.reports[i] for i in indices])
-        to_text, to_image = maxsim(patches.features, words.features, words.mask)
-        loss = adamatch_loss(to_text, to_image, self.model.temperature, self.groups[indices])
+        films = augment(self.films(indices))
+        tokens = self.model.tokens([some_sentences(self.reports[i], self.config.sentence_share) for i in indices])
+        with mixed_precision():
+            patches, boxes, shifts, words, mask = self.encoded(films, tokens)
+        loss = self.loss(patches, words, mask, self.groups[indices].to(mask.device))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        size = (patches.boxes[..., 2:] - patches.boxes[..., :2]).detach()
+        size = (boxes[..., 2:] - boxes[..., :2]).detach()
         return {
             "loss": float(loss.detach()),
             "rate": rate,
             "gradient norm": float(norm),
             "temperature": float(self.model.temperature.detach()),
-            "mean shift": float(patches.shifts.detach().norm(dim=-1).mean()),
+            "mean shift": float(shifts.detach().norm(dim=-1).mean()),
             "mean side": float(size.mean()),
             "dead patches": float((size <= 0).any(dim=-1).float().mean()),
         }
+
+    def loss(
+        self, patches: Float[Tensor, "b n d"], words: Float[Tensor, "b k d"], mask: Bool[Tensor, "b k"], groups: Int[Tensor, " b"]
+    ) -> Float[Tensor, ""]:
+        """The contrastive loss over the pairs of all processes, the same on each. Source: Eq. (9).
+
+        Words go to all processes; each compares its films with all reports, and those rows go to all: nothing is compared twice.
+
+        Args:
+            patches: of this process's films.
+            words: of its reports.
+            mask: True for real words.
+            groups: equal numbers mark identical reports.
+        """
+        rows = torch.stack(self.model.similarity(patches, *processes.gather_words(words, mask)), dim=1)  # (b, 2, c)
+        to_text, to_image = processes.gather(rows).unbind(dim=1)  # (c, c)
+        return adamatch_loss(to_text, to_image, self.model.temperature, processes.gather(groups))
+
+    def _encode(self, films: Tensor, tokens: TokenBatch) -> tuple[Tensor, ...]:
+        found, words = self.model.encode_films(films), self.model.encode_tokens(tokens)
+        return found.features, found.boxes, found.shifts, words.features, words.mask
 
     def validate(self) -> dict[str, float]:
         """Retrieval over the whole validation split, identical reports one positive."""
@@ -149,8 +181,11 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     training = MatchTraining(corpus.split("train"), corpus.split("val"), preset, FilmClassifier.load(run.model))
     training.centre()
     run_loop("match", training, run, epochs=preset.match.epochs, seed=preset.seed, resume=resume)
-    training.model.save(run.model)
-    cut = training.model.tokens(training.reports).cut
-    learned, gained = align(AdaMatch.load(run.model), training.train, training.val, preset)
-    learned.save(run.model)
-    run.record("match", {**training.validate(), **gained, "reports cut": cut, "seconds": seconds_spent(run, "match")})
+    if processes.is_first():
+        training.model.save(run.model)
+        tokens = training.model.tokens(training.reports)
+        counted = {"reports cut": tokens.cut, "reports of unknown words": tokens.unknown}
+        learned, gained = align(AdaMatch.load(run.model), training.train, training.val, preset)
+        learned.save(run.model)
+        run.record("match", {**training.validate(), **gained, **counted, "seconds": seconds_spent(run, "match")})
+    processes.wait()

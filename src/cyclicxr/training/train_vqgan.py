@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from cyclicxr import processes
 from cyclicxr.config import Preset
 from cyclicxr.metrics.image import reconstruction_error
 from cyclicxr.patches.classifier import FilmClassifier
@@ -17,9 +18,10 @@ from cyclicxr.tokens.quantize import perplexity, usage
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.augment import grey_level
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, Stateful, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import cosine, set_rate
 from cyclicxr.training.precision import mixed_precision
+from cyclicxr.training.stateful import OnStudies
 
 DECODER = "vqgan_decoder"  # the second loop's name: of its checkpoint and its log
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -33,7 +35,7 @@ PERIOD = 16  # [ours] pixels of the features' grid: both films move against it, 
 LARGEST_GRADIENT = 1.0  # [ours] norm
 
 
-class VQGANTraining(Stateful):
+class VQGANTraining(OnStudies):
     """Encoder, codes, decoder and discriminator together: L1, perceptual, commitment and adversarial loss; bf16 where it is safe.
 
     Args:
@@ -49,7 +51,9 @@ class VQGANTraining(Stateful):
         self.train, self.val, self.preset, self.features = train, val, preset, features
         self.config = preset.vqgan
         self.model = VQGAN(self.config)
+        self.redrawn = processes.parallel(self.model, self.model)
         self.discriminator = PatchDiscriminator(self.config.discriminator_channels)
+        self.judged = processes.parallel(self.discriminator, self._judge)
         tensors = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(tensors, lr=self.config.learning_rate, betas=BETAS)
         self.critic_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=self.config.learning_rate, betas=BETAS)
@@ -66,10 +70,10 @@ class VQGANTraining(Stateful):
         self.model.train()
         if progress >= self.config.codebook_start and not bool(self.model.quantize.started):
             with mixed_precision():
-                self.model.start_codes(self.train.films(torch.randperm(len(self.train))[:START_FILMS].tolist()))
-        films = shifted(grey_level(self.train.films(indices)))
+                self.model.start_codes(self.films(torch.randperm(len(self.train))[:START_FILMS].tolist()))
+        films = shifted(grey_level(self.films(indices)))
         with mixed_precision():
-            redrawn, commitment, ids = self.model(films)
+            redrawn, commitment, ids = self.redrawn(films)
         redrawn = redrawn.float()
         reconstruction, parts = self.reconstruction(films, redrawn)
         (gradient,) = torch.autograd.grad(reconstruction, redrawn, retain_graph=True)
@@ -123,9 +127,9 @@ class VQGANTraining(Stateful):
         with mixed_precision():
             fooled = generator_loss(self.discriminator(redrawn[cut]))
             (adversarial,) = torch.autograd.grad(fooled, redrawn, retain_graph=True)
-            loss = discriminator_loss(self.discriminator(films[cut]), self.discriminator(redrawn[cut].detach()))
+            loss = discriminator_loss(*self.judged(films[cut], redrawn[cut].detach()))
         last = self.model.last_layer()
-        at_last = [torch.autograd.grad(redrawn, last, g, retain_graph=True)[0] for g in (gradient, adversarial)]
+        at_last = [processes.mean(torch.autograd.grad(redrawn, last, g, retain_graph=True)[0]) for g in (gradient, adversarial)]
         weight = self.config.adversarial * adaptive_weight(*at_last)
         self.critic_optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -133,8 +137,11 @@ class VQGANTraining(Stateful):
         numbers = {"discriminator": float(loss.detach()), "adversarial": float(fooled.detach()), "adversarial weight": float(weight)}
         return weight * adversarial, numbers
 
+    def _judge(self, real: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> tuple[Tensor, Tensor]:
+        return self.discriminator(real), self.discriminator(redrawn)
 
-class DecoderTraining(Stateful):
+
+class DecoderTraining(OnStudies):
     """The decoder alone goes on with the codes as they are, against pixels and features: what the discriminator's last steps left settles.
 
     Args:
@@ -144,8 +151,9 @@ class DecoderTraining(Stateful):
     parts = ("decoder", "optimizer")
 
     def __init__(self, whole: VQGANTraining) -> None:
-        self.whole, self.model = whole, whole.model
+        self.whole, self.model, self.train, self.preset = whole, whole.model, whole.train, whole.preset
         self.decoder = torch.nn.ModuleList([self.model.post_quant_conv, self.model.decoder])
+        self.redrawn = processes.parallel(self.decoder, self.model.redraw)
         self.optimizer = torch.optim.Adam(self.decoder.parameters(), lr=whole.config.learning_rate, betas=BETAS)
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -157,9 +165,9 @@ class DecoderTraining(Stateful):
         rate = self.whole.config.learning_rate * cosine(progress, WARMUP)
         set_rate(self.optimizer, rate)
         self.model.eval()
-        films = shifted(grey_level(self.whole.train.films(indices)))
+        films = shifted(grey_level(self.films(indices)))
         with mixed_precision():
-            redrawn = self.model.redraw(self.model.encode(films))
+            redrawn = self.redrawn(self.model.encode(films))
         redrawn = redrawn.float()
         loss, parts = self.whole.reconstruction(films, redrawn)
         self.optimizer.zero_grad()
@@ -180,10 +188,10 @@ def measure(model: VQGAN, films: Corpus, batch: int) -> dict[str, float]:
     errors: dict[str, list[Tensor]] = {}
     ids: list[Tensor] = []
     for start in range(0, len(films), batch):
-        pixels = films.films(list(range(start, min(start + batch, len(films)))))
-        ids.append(model.encode(pixels))
-        for name, values in reconstruction_error(pixels, model.decode(ids[-1])).items():
-            errors.setdefault(name, []).append(values)
+        pixels = films.films(list(range(start, min(start + batch, len(films))))).to(model.last_layer().device)
+        ids.append(model.encode(pixels).cpu())
+        for name, values in reconstruction_error(pixels, model.decode(ids[-1].to(pixels.device))).items():
+            errors.setdefault(name, []).append(values.cpu())
     codes = torch.cat(ids)
     means = {name: float(torch.cat(values).mean()) for name, values in errors.items()}
     return {**means, "usage": usage(codes, model.config.codes), "perplexity": perplexity(codes, model.config.codes)}
@@ -204,7 +212,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         InputError: no split `train` or `val`, or no trained classifier, whose features the perceptual loss compares.
     """
     films, val = corpus.split("train"), corpus.split("val")
-    classifier = FilmClassifier.load(run.model)
+    classifier = FilmClassifier.load(run.model).to(processes.device())
     torch.manual_seed(preset.seed)
     training = VQGANTraining(films, val, preset, classifier.maps)
     run_loop("vqgan", training, run, epochs=preset.vqgan.epochs, seed=preset.seed, resume=resume)
@@ -213,9 +221,11 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         run_loop(DECODER, DecoderTraining(training), run, epochs=preset.vqgan.decoder_epochs, seed=preset.seed, resume=resume)
         parts.append(DECODER)
     path = run.model / "vqgan.safetensors"
-    training.model.save(path)
-    numbers = measure(VQGAN.load(path, preset.vqgan), val, preset.vqgan.batch)
-    run.record("vqgan", {**numbers, "films": len(val), "seconds": sum(seconds_spent(run, part) for part in parts)})
+    if processes.is_first():
+        training.model.save(path)
+        numbers = measure(VQGAN.load(path, preset.vqgan).to(processes.device()), val, preset.vqgan.batch)
+        run.record("vqgan", {**numbers, "films": len(val), "seconds": sum(seconds_spent(run, part) for part in parts)})
+    processes.wait()
 
 
 def _window(side: int, crop: int) -> tuple[int, int, int]:
