@@ -6,7 +6,6 @@ python benchmarks/write.py [--check]
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import cost_tables
 import peers_table
+from data_tables import burnt_in_text, frontal_gate, gate_targets, loader_speed, loader_targets, mimic_rows
+from sections import load, made_by, met, plain_table, section, short
 
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.evaluate.tables import markdown_table
@@ -44,40 +45,6 @@ TITLES = {
     "retrieval, exact pair": "Retrieval, each film's own report alone",
     "retrieval, paired": "The matcher less each other system",
 }
-
-
-def load(name: str, results: Path) -> dict[str, Any] | None:
-    path = results / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def section(title: str, name: str, command: str) -> Callable[[Callable[[dict[str, Any]], Iterator[str]]], Callable[[Path], Iterator[str]]]:
-    """A section of what stands in results/NAME.json; where nothing does, it says which command measures it."""
-
-    def of(write: Callable[[dict[str, Any]], Iterator[str]]) -> Callable[[Path], Iterator[str]]:
-        def written(results: Path) -> Iterator[str]:
-            yield f"## {title}\n"
-            found = load(name, results)
-            yield from [f"Not measured yet: {command}\n"] if found is None else write(found)
-
-        return written
-
-    return of
-
-
-def made_by(result: dict[str, Any]) -> str:
-    machine = result["machine"]
-    where = f"{machine['threads']} threads, {machine['system']} {machine['processor']}, torch {machine['torch']}"
-    return f"`{result['command']}` ({where})\n"
-
-
-def plain_table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def short(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def tables(metrics: dict[str, Any]) -> Iterator[str]:
@@ -166,102 +133,12 @@ def _generation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
         yield [
             "report and redraw of one film, warm: 3 s at most",
             f"{found['seconds']['cycle']:.2f} s",
-            _met(found["seconds"]["cycle"] <= 3),
+            met(found["seconds"]["cycle"] <= 3),
         ]
-        yield ["drawing 16 together: at least 4 x the films a second of one", f"{found['batch times']} x", _met(found["batch times"] >= 4)]
+        yield ["drawing 16 together: at least 4 x the films a second of one", f"{found['batch times']} x", met(found["batch times"] >= 4)]
         for row in found["tokens"]:
             asked = f"image tokens a second, {row['batch']} a batch: at least 1.3 x `transformers.generate`"
-            yield [asked, f"{row['times']} x", _met(row["times"] >= 1.3)]
-
-
-@section("Is it a frontal chest film?", "frontal_gate", "`python benchmarks/frontal_gate.py OPENI`")
-def frontal_gate(found: dict[str, Any]) -> Iterator[str]:
-    """What the gate refuses, of films that must pass and of others, beside two rules."""
-    fast, large = (found["milliseconds"][size]["median"] for size in ("256 x 256", "2560 x 2560"))
-    yield (
-        f"{made_by(found)}\nShares refused (score below {found['accepted']}), with Wilson's 95 % interval. One film takes {fast:.1f} ms "
-        f"(256 x 256 px; {large:.1f} ms of 2,560 x 2,560 px) after decoding.\n"
-    )
-    val, test, rules = found["gate"]["val"], found["gate"]["test"], found["rules"]
-    header = ["films", "gate, val", "gate, test", *(f"{rule}, test" for rule in rules)]
-    yield plain_table(
-        header, [[name, _share(val[name]), _share(test[name]), *(_share(rule.get(name)) for rule in rules.values())] for name in test]
-    )
-    yield "The rules' thresholds refuse 1 % of the validation frontals.\n\n### Films that must pass\n"
-    yield plain_table(["films", "refused"], [[name, _share(share)] for name, share in found["must pass"].items()])
-    yield "### Pictures that are no chest films\n"
-    rows = [
-        [name, _share(share), ", ".join(f"{reason} {n}" for reason, n in share["reasons"].items())]
-        for name, share in found["other pictures"].items()
-    ]
-    yield plain_table(["pictures", "refused", "as"], rows)
-    yield "### Films that OpenI holds turned or under a wrong name\n"
-    yield plain_table(
-        ["film", "said", "score"], [[film["flag"], film["reason"] or "passes", f"{film['score']:.2f}"] for film in found["flagged films"]]
-    )
-
-
-def _share(share: dict[str, Any] | None) -> str:
-    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}] of {share['n']:,}" if share else ""
-
-
-def _gate_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
-    if found:
-        test = found["gate"]["test"]
-        yield ["gate: at most 1 % of frontals refused", _share(test["frontals"]), _met(test["frontals"]["value"] <= 0.01)]
-        for name in ("laterals", "frontals, inverted"):
-            yield [f"gate: at least 95 % of {name} caught", _share(test[name]), _met(test[name]["value"] >= 0.95)]
-
-
-@section("A table of MIMIC-CXR's size", "mimic_rows", "`python benchmarks/mimic_rows.py`")
-def mimic_rows(found: dict[str, Any]) -> Iterator[str]:
-    """What a studies table of MIMIC-CXR's size costs."""
-    yield (
-        f"{made_by(found)}\n`cyclicxr data mimic` over made-up downloads in the official layout, with empty films and made-up reports. "
-        f"The yardstick of the other tables took {found['yardstick_seconds']:.2f} s in the same run.\n"
-    )
-    yield plain_table(["films", "seconds", "largest memory, MiB"], [[short(value) for value in row.values()] for row in found["rows"]])
-
-
-@section("Burnt-in text", "burnt_in_text", "`python benchmarks/burnt_in_text.py STUDIES`")
-def burnt_in_text(found: dict[str, Any]) -> Iterator[str]:
-    """How much drawn text is found, and how often some is found where none was drawn."""
-    yield (
-        f"{made_by(found)}\nOne line of text is drawn on each film, in one of three sizes, white or black, at a random place; films of "
-        "OpenI are enlarged to 512 pixels first. It is found if half of its width is covered. A film is flagged if anything "
-        "is found before text is drawn. The thresholds were chosen on some of these validation films.\n"
-    )
-    rows = [
-        [name, str(it["films"]), f"{it['text found']:.1%}", f"{it['films flagged without text']:.1%}"]
-        for name, it in found["measured"].items()
-    ]
-    yield plain_table(["films", "n", "text found", "flagged without text"], rows)
-
-
-@section("Speed of the loader", "loader_speed", "`python benchmarks/loader_speed.py`")
-def loader_speed(found: dict[str, Any]) -> Iterator[str]:
-    """Films a second that are ready for a network, beside the plain way, and beside what training takes."""
-    eats = f"Training takes {found['eaten']:.0f} films a second (its fastest stage). " if found["eaten"] else ""
-    yield (
-        f"{made_by(found)}\nFilms a second from file to 256 x 256 pixels, median of {found['times']} rounds in turn. Plainly: pydicom's "
-        "`pixel_array` or Pillow, as floats, resized. Cold: this loader fills its cache, of more than 64 films with "
-        f"{found['workers']} processes. Warm: shuffled batches from it, as training reads them. {eats}\n"
-    )
-    rows = []
-    for kind, films in found["films"].items():
-        plain = films["rates"]["plainly, one by one"]["median"]
-        rows += [
-            [kind, way, f"{rate['median']:,.0f}", f"{rate['slowest']:,.0f}", f"{rate['median'] / plain:.1f}"]
-            for way, rate in films["rates"].items()
-        ]
-    yield plain_table(["films", "way", "films/s, median", "films/s, slowest", "median / plainly"], rows)
-
-
-def _loader_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
-    if found and found["eaten"]:
-        slowest = min(films["rates"]["ours, warm"]["slowest"] for films in found["films"].values())
-        times = slowest / found["eaten"]
-        yield ["the loader alone gives at least 5 x the films that training takes", f"{times:.0f} x", _met(times >= 5)]
+            yield [asked, f"{row['times']} x", met(row["times"] >= 1.3)]
 
 
 def targets(results: Path) -> Iterator[str]:
@@ -270,10 +147,10 @@ def targets(results: Path) -> Iterator[str]:
         *_evaluation_targets(load("evaluate", results)),
         *_speed_targets(load("report_speed", results)),
         *_generation_targets(load("generation", results)),
-        *_gate_targets(load("frontal_gate", results)),
-        *_loader_targets(load("loader_speed", results)),
+        *gate_targets(load("frontal_gate", results)),
+        *loader_targets(load("loader_speed", results)),
         *_cost_targets(results),
-        *([asked, reached, _met(holds)] for asked, reached, holds in peers_table.targets(load("peers", results))),
+        *([asked, reached, met(holds)] for asked, reached, holds in peers_table.targets(load("peers", results))),
     ]
     text = (HERE / "shortfalls.md").read_text(encoding="utf-8")
     table = plain_table(["asked for", "reached", "met"], rows) if rows else ""
@@ -288,7 +165,7 @@ def _evaluation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
             yield _above(f"reports: {metric} above the best constant", report[OURS][metric], report[CONSTANT][metric])
     if OURS in report:
         share = report[OURS]["distinct outputs"]["value"]
-        yield ["reports: at least 20 % distinct", f"{share:.0%}", _met(share >= 0.2)]
+        yield ["reports: at least 20 % distinct", f"{share:.0%}", met(share >= 0.2)]
     named = "right finding named on abnormal"
     if named in report.get(SHUFFLED, {}):
         yield _above(
@@ -297,7 +174,7 @@ def _evaluation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
     for how, found_so in ((JOINED, metrics.get(f"retrieval, {JOINED}", {})), ("MaxSim alone", retrieval)):
         for direction, numbers in found_so.items():
             times = numbers["R@10"]["value"] / numbers["chance@10"]["value"]
-            yield [f"{direction}, {how}: R@10 at least 4 x chance", f"{times:.1f} x", _met(times >= 4)]
+            yield [f"{direction}, {how}: R@10 at least 4 x chance", f"{times:.1f} x", met(times >= 4)]
     drawn, other = draw.get(DRAWN, {}), draw.get(DRAWN_SHUFFLED, {})
     if "finding AUC" in drawn:
         yield _above(
@@ -308,15 +185,11 @@ def _evaluation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
 def _speed_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
     if found:
         seconds = found["seconds"]["report"]["median"]
-        yield ["report on one film, warm: 5 s at most", f"{seconds:.2f} s", _met(seconds <= 5)]
+        yield ["report on one film, warm: 5 s at most", f"{seconds:.2f} s", met(seconds <= 5)]
 
 
 def _above(asked: str, ours: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    return [asked, f"{ours['value']:.3f} against {other['value']:.3f}", _met(ours["value"] > other["value"])]
-
-
-def _met(holds: bool) -> str:
-    return "yes" if holds else "**no**"
+    return [asked, f"{ours['value']:.3f} against {other['value']:.3f}", met(ours["value"] > other["value"])]
 
 
 @section("Distances between film sets", "image_metrics", "`python benchmarks/image_metrics.py`")
@@ -403,7 +276,7 @@ def scaling(found: dict[str, Any]) -> Iterator[str]:
     )
     numbers = {"GiB if copied": 1, "compute s": 2, "sent s": 3, "step s": 2, "hours": 1}
     rows = [
-        [row["part"], row["machine"], row["way"], f"{row['batch']:,}", f"{row['GiB']:.1f}", _met(row["fits"])]
+        [row["part"], row["machine"], row["way"], f"{row['batch']:,}", f"{row['GiB']:.1f}", met(row["fits"])]
         + [f"{row[name]:.{digits}f}" for name, digits in numbers.items()]
         for row in found["rows"]
     ]
@@ -444,7 +317,7 @@ def match_step(found: dict[str, Any]) -> Iterator[str]:
 
 def _cost_targets(results: Path) -> Iterator[list[str]]:
     for asked, reached, holds in cost_tables.goals(load("maxsim", results), load("encoder_cost", results)):
-        yield [asked, reached, _met(holds)]
+        yield [asked, reached, met(holds)]
 
 
 SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
