@@ -12,17 +12,18 @@ import json
 import statistics
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import torch
-from machine import beyond, save_result, seconds
+from machine import beyond, rounds, save_result
 from torch import nn
 
 from cyclicxr.config import PRESETS, EncoderConfig
 from cyclicxr.patches.adapatch import AdaPatch
 from cyclicxr.patches.encoder import ImageEncoder
 
-PATCHES, WARM = ("adaptive", "fixed"), 2
+PATCHES = ("adaptive", "fixed")
 
 
 def build(config: EncoderConfig, patches: str) -> ImageEncoder:
@@ -64,15 +65,13 @@ def measure(preset: str, batch: int, times: int) -> dict[str, Any]:
     """Milliseconds a film of each, one after another, and the ratio within each round."""
     config = PRESETS[preset].encoder
     encoders, films = {patches: build(config, patches) for patches in PATCHES}, films_of(config, batch)
-    rounds = [{patches: seconds(lambda e=encoder: step(e, films)) for patches, encoder in encoders.items()} for _ in range(WARM + times)][
-        WARM:
-    ]
+    taken = rounds({patches: partial(step, encoder, films) for patches, encoder in encoders.items()}, times)
     return {
         "batch": batch,
         "size": config.size,
         "weights": {patches: sum(x.numel() for x in encoder.parameters()) for patches, encoder in encoders.items()},
-        "ms a film": {patches: 1000 * statistics.median(one[patches] for one in rounds) / batch for patches in PATCHES},
-        "time ratio": statistics.median(one["adaptive"] / one["fixed"] for one in rounds),
+        "ms a film": {patches: 1000 * statistics.median(one[patches] for one in taken) / batch for patches in PATCHES},
+        "time ratio": statistics.median(one["adaptive"] / one["fixed"] for one in taken),
         "MB": (memory := {patches: peak(preset, patches, batch) for patches in PATCHES}),
         "memory ratio": memory["adaptive"] / memory["fixed"],
     }

@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from machine import save_result
+from machine import rounds, save_result
 from PIL import Image
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
@@ -43,16 +42,10 @@ class Allowed(LogitsProcessor):  # type: ignore[misc]
         return masked
 
 
-def alternately(sides: dict[str, Callable[[], object]], times: int) -> dict[str, float]:
-    """Median seconds of each, run in turn after one warm call."""
-    taken: dict[str, list[float]] = {name: [] for name in sides}
-    for round_ in range(times + 1):
-        for name, call in sides.items():
-            started = time.perf_counter()
-            call()
-            if round_:
-                taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+def medians(works: dict[str, Callable[[], object]], times: int) -> dict[str, float]:
+    """Median seconds of each, run in turn."""
+    taken = rounds(works, times)
+    return {name: statistics.median(one[name] for one in taken) for name in works}
 
 
 def against_generate(llm: LanguageModel, batch: int, times: int) -> dict[str, Any]:
@@ -80,7 +73,7 @@ def against_generate(llm: LanguageModel, batch: int, times: int) -> dict[str, An
 
     with torch.inference_mode():
         assert ours().shape[1] == theirs().shape[1] - len(prompt) == llm.image_tokens
-        seconds = alternately({"ours": ours, "generate": theirs}, times)
+        seconds = medians({"ours": ours, "generate": theirs}, times)
     times = round(seconds["generate"] / seconds["ours"], 2)
     return {"batch": batch, **{f"{name}, tokens/s": round(batch * llm.image_tokens / s) for name, s in seconds.items()}, "times": times}
 
@@ -100,7 +93,7 @@ def main() -> None:
             return lambda: model.llm.draw([REPORT] * batch, [[]] * batch, 0)
 
         calls = {"report": lambda: model.report(film), "cycle": lambda: model.cycle(film)}
-        seconds = alternately(calls | {f"draw {batch}": drawn(batch) for batch in BATCHES}, asked.times)
+        seconds = medians(calls | {f"draw {batch}": drawn(batch) for batch in BATCHES}, asked.times)
     small, large = (batch / seconds[f"draw {batch}"] for batch in BATCHES)
     found = {"tokens": rows, "seconds": {name: round(taken, 3) for name, taken in seconds.items()}, "batch times": round(large / small, 2)}
     print(save_result("generation", found))

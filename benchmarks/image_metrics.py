@@ -11,13 +11,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from machine import save_result
+from machine import save_result, seconds
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -85,12 +83,6 @@ def held() -> float:
     """The process's own memory, MB; pages of mapped films, which the system takes back as it likes, are not in it."""
     line = next(line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) / 1024
-
-
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def theirs_fid(real: torch.Tensor, drawn: torch.Tensor) -> float:

@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,14 @@ from cyclicxr.checkpoint import write_json
 
 RESULTS = Path(__file__).parent / "results"
 _SIDE, _PRODUCTS = 1024, 20
+WARM = 1  # rounds that are not counted
 
 
 def yardstick_seconds() -> float:
     """Seconds that twenty products of 1,024 x 1,024 float32 matrices take now: the machine, and what else runs on it."""
     left, right = torch.rand(2, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
     left @ right
-    started = time.perf_counter()
-    for _ in range(_PRODUCTS):
-        left @ right
-    return time.perf_counter() - started
+    return seconds(lambda: [left @ right for _ in range(_PRODUCTS)])
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -34,6 +32,11 @@ def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def rounds(works: Mapping[str, Callable[[], object]], times: int) -> list[dict[str, float]]:
+    """Wall seconds of pieces of work that are compared, one after another in each round, after a round that warms them."""
+    return [{name: seconds(work) for name, work in works.items()} for _ in range(WARM + times)][WARM:]
 
 
 def matmul_speed() -> float:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from machine import matmul_speed, save_result, seconds
+from machine import matmul_speed, rounds, save_result
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclicxr.config import OPENI_SMALL
@@ -26,7 +26,7 @@ from cyclicxr.training.precision import mixed_precision
 from cyclicxr.training.train_match import MatchTraining
 from cyclicxr.types import Study
 
-DRAWN, WARM = 64, 1
+DRAWN = 64
 
 
 class Step:
@@ -95,8 +95,8 @@ def measure(batch: int, times: int) -> dict[str, Any]:
     training = MatchTraining(corpus, corpus, OPENI_SMALL, FilmClassifier(OPENI_SMALL.encoder, ["normal"], 0.0))
     step = Step(training, [i % DRAWN for i in range(batch)])
     work = {name: billions(part) for name, part in step.parts().items()}
-    rounds = [{name: seconds(part) for name, part in step.parts().items()} for _ in range(WARM + times)][WARM:]
-    median = {name: statistics.median(one[name] for one in rounds) for name in work}
+    taken = rounds(step.parts(), times)
+    median = {name: statistics.median(one[name] for one in taken) for name in work}
     whole = sum(median.values())
     return {
         "batch": batch,

@@ -13,16 +13,17 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from machine import beyond, matmul_speed, save_result, seconds
+from machine import beyond, matmul_speed, rounds, save_result, seconds
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from cyclicxr.match.maxsim import maxsim
 
-N, K, D, WARM = 196, 90, 256, 1
+N, K, D = 196, 90, 256
 
 
 def plainly(patches: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,8 +76,8 @@ def peak(way: str, pairs: int) -> float:
 def measure(pairs: int, times: int, is_full: bool) -> dict[str, Any]:
     """Seconds of each way, one after another, the ratio within each round, and how far the results differ."""
     inputs = draw(pairs, is_full)
-    rounds = [{way: seconds(lambda w=work: step(w, *inputs)) for way, work in WAYS.items()} for _ in range(WARM + times)][WARM:]
-    median = {way: statistics.median(one[way] for one in rounds) for way in WAYS}
+    taken = rounds({way: partial(step, work, *inputs) for way, work in WAYS.items()}, times)
+    median = {way: statistics.median(one[way] for one in taken) for way in WAYS}
     best = min((way for way in WAYS if way != "ours"), key=lambda way: median[way])
     with torch.no_grad():
         forward = statistics.median(seconds(lambda: maxsim(*inputs)) for _ in range(times))
@@ -88,7 +89,7 @@ def measure(pairs: int, times: int, is_full: bool) -> dict[str, Any]:
         "seconds": median,
         "forward alone": forward,
         "best plain way": best,
-        "times as fast": statistics.median(one[best] / one["ours"] for one in rounds),
+        "times as fast": statistics.median(one[best] / one["ours"] for one in taken),
         "largest difference": max(differences),
     }
 
