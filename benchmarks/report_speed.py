@@ -44,15 +44,15 @@ def sharing(llm: LanguageModel, times: int) -> dict[str, float]:
 
     def write(session: Session) -> None:
         for chance in chances:
-            session.add(choices[pick(session.logits(choices), chance, llm.cfg.report_temperature, llm.cfg.top_k)])
+            session.add(choices[pick(session.logits(), chance, llm.cfg.report_temperature, llm.cfg.top_k)])
 
     def once() -> None:
-        session = Session(llm.model, [prompt], padding, TOKENS)
+        session = Session(llm.model, [prompt], choices, padding, TOKENS)
         session.share(copies)
         write(session)
 
     def copied() -> None:
-        write(Session(llm.model, [prompt] * copies, padding, TOKENS))
+        write(Session(llm.model, [prompt] * copies, choices, padding, TOKENS))
 
     with torch.inference_mode():
         taken = {name: seconds_of(call, times)["median"] for name, call in (("once", once), ("a copy each", copied))}

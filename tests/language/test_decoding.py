@@ -28,12 +28,12 @@ def test_the_cache_gives_what_the_whole_gives(model):
 def test_padding_at_the_front_changes_nothing(model):
     choices = torch.arange(50)
     short, long = [5, 6, 7], [9, 8, 7, 6, 5, 4, 3]
-    both = Session(model.model, [short, long], 0, 2)
-    alone = Session(model.model, [short], 0, 2)
-    assert torch.allclose(both.logits(choices)[0], alone.logits(choices)[0], atol=1e-4)
+    both = Session(model.model, [short, long], choices, 0, 2)
+    alone = Session(model.model, [short], choices, 0, 2)
+    assert torch.allclose(both.logits()[0], alone.logits()[0], atol=1e-4)
     both.add(torch.tensor([11, 12]))
     alone.add(torch.tensor([11]))
-    assert torch.allclose(both.logits(choices)[0], alone.logits(choices)[0], atol=1e-4)
+    assert torch.allclose(both.logits()[0], alone.logits()[0], atol=1e-4)
 
 
 def test_guidance_by_hand():
@@ -76,9 +76,9 @@ def test_candidates_are_those_of_one_text_at_a_time(model):
     choices, chances, prompt = torch.arange(3, 12), torch.rand(6, 9), [7, 8, 9]
     together = candidates(model.model, prompt, choices, chances, end=11, temperature=1.0, top_k=9)
     for written, row in zip(together, chances, strict=True):
-        session, text = Session(model.model, [prompt], 0, 9), []
+        session, text = Session(model.model, [prompt], choices, 0, 9), []
         for chance in row:
-            ids = choices[pick(session.logits(choices), chance[None], 1.0, 9)]
+            ids = choices[pick(session.logits(), chance[None], 1.0, 9)]
             if int(ids) == 11:
                 break
             text.append(int(ids))
@@ -88,13 +88,13 @@ def test_candidates_are_those_of_one_text_at_a_time(model):
 
 def test_rows_that_share_a_prompt_read_what_rows_with_a_copy_each_read(model):
     prompt, choices = [5, 6, 7, 8], torch.arange(50)
-    copies, shared = Session(model.model, [prompt] * 3, 0, 2), Session(model.model, [prompt], 0, 2)
+    copies, shared = Session(model.model, [prompt] * 3, choices, 0, 2), Session(model.model, [prompt], choices, 0, 2)
     shared.share(3)
-    assert torch.allclose(shared.logits(choices), copies.logits(choices), atol=1e-5)
+    assert torch.allclose(shared.logits(), copies.logits(), atol=1e-5)
     for ids in (torch.tensor([11, 12, 13]), torch.tensor([14, 15, 16])):
         copies.add(ids)
         shared.add(ids)
-        assert torch.allclose(shared.logits(choices), copies.logits(choices), atol=1e-5)
+        assert torch.allclose(shared.logits(), copies.logits(), atol=1e-5)
 
 
 def test_a_sample_follows_from_its_chances(model):

@@ -140,24 +140,28 @@ class Session:
     Args:
         model: GPT-NeoX.
         prompts: ids of each row.
+        choices: allowed ids of the tokens that will be added.
         padding: id.
         new_tokens: most tokens that will be added.
     """
 
-    def __init__(self, model: GPTNeoXForCausalLM, prompts: Sequence[Sequence[int]], padding: int, new_tokens: int) -> None:
+    def __init__(
+        self, model: GPTNeoXForCausalLM, prompts: Sequence[Sequence[int]], choices: Int[Tensor, " v"], padding: int, new_tokens: int
+    ) -> None:
         longest = max(len(prompt) for prompt in prompts)
         ids = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         places = torch.arange(longest + new_tokens)
+        self.answers = model.get_output_embeddings().weight[choices]  # (v, d), gathered once for all tokens
         self.model, self.cache = model, Cache(model, len(prompts), longest + new_tokens)
         self.positions = (places[None] - (longest - lengths)[:, None]).clamp(min=0)  # (b, u)
         self.real = places[None] >= (longest - lengths)[:, None]  # (b, u)
         self.padded = bool((lengths < longest).any())
         self.hidden = self._forward(ids)  # (b, d)
 
-    def logits(self, choices: Int[Tensor, " v"]) -> Float[Tensor, "b v"]:
+    def logits(self) -> Float[Tensor, "b v"]:
         """Logits of the next token, of the allowed ids alone."""
-        return torch.nn.functional.linear(self.hidden, self.model.get_output_embeddings().weight[choices]).float()
+        return nn.functional.linear(self.hidden, self.answers).float()
 
     def add(self, ids: Int[Tensor, " b"]) -> None:
         """Go on with one token a row."""
@@ -206,12 +210,12 @@ def candidates(
         top_k: tokens to choose from.
     """
     copies, most = chances.shape
-    session = Session(model, [prompt], end, most)
+    session = Session(model, [prompt], choices, end, most)
     session.share(copies)
     written: list[list[int]] = [[] for _ in range(copies)]
     texts, unfinished = torch.arange(copies), torch.ones(copies, dtype=torch.bool)
     for place in range(most):
-        ids = choices[pick(session.logits(choices), chances[texts, place], temperature, top_k)]
+        ids = choices[pick(session.logits(), chances[texts, place], temperature, top_k)]
         unfinished &= ids != end
         for text, i in zip(texts[unfinished].tolist(), ids[unfinished].tolist(), strict=True):
             written[text].append(i)
@@ -252,10 +256,10 @@ def sample(
     """
     rows = len(prompts)
     doubled = [*prompts, *([unconditional] * rows if guidance != 1 else [])]
-    session = Session(model, doubled, padding, chances.shape[1])
+    session = Session(model, doubled, choices, padding, chances.shape[1])
     drawn = []
     for chance in chances.unbind(dim=1):
-        logits = session.logits(choices)
+        logits = session.logits()
         if guidance != 1:
             logits = guided(logits[:rows], logits[rows:], guidance)
         ids = choices[pick(logits, chance, temperature, top_k)]
