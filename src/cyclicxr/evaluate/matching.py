@@ -17,6 +17,7 @@ from cyclicxr.data.openi import NORMAL, findings_of
 from cyclicxr.evaluate.system import Case, Table, mean_patch, over_films, similarities
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.match.global_alignment import GlobalAlignment
+from cyclicxr.match.peers import pooled
 from cyclicxr.metrics.interval import Measure, measure, paired, single
 from cyclicxr.metrics.pools import Pool, PooledRanks, batches, pooled_ranks, sample
 from cyclicxr.metrics.retrieval import (
@@ -155,13 +156,9 @@ def on_the_grid(matcher: AdaMatch) -> AdaMatch | None:
 @torch.inference_mode()
 def _pooled_similarities(matcher: AdaMatch, case: Case, texts: Sequence[str]) -> Pair:
     """Cosine of the mean patch and the mean word: one vector a film and a report, as CLIP has."""
-    films = torch.nn.functional.normalize(over_films(mean_patch(matcher), case.cases.pixels), dim=1)
-    means = []
-    for start in range(0, len(texts), 32):
-        words = matcher.encode_texts(list(texts[start : start + 32]))
-        real = words.mask.unsqueeze(-1).float()
-        means.append((words.features.float() * real).sum(1) / real.sum(1))
-    similarity = (films @ torch.nn.functional.normalize(torch.cat(means), dim=1).T).numpy()
+    films = over_films(mean_patch(matcher), case.cases.pixels).unsqueeze(1)  # (n, 1, d): its mean is itself
+    found = [matcher.encode_texts(list(texts[start : start + 32])) for start in range(0, len(texts), 32)]
+    similarity = torch.cat([pooled(films, words.features.float(), words.mask)[0] for words in found], dim=1).numpy()
     return similarity, similarity
 
 
