@@ -66,7 +66,8 @@ class Step:
 
     def compare(self) -> None:
         self.leaves = [features.detach().requires_grad_() for features in (self.patches, self.words.features)]
-        self.loss = self.training.loss(*self.leaves, self.words.mask, self.training.groups[self.indices])
+        groups = self.training.groups[self.indices].to(self.words.mask.device)
+        self.loss = self.training.loss(*self.leaves, self.words.mask, groups)
 
     def compare_back(self) -> None:
         self.loss.backward()  # type: ignore[no-untyped-call]

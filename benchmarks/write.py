@@ -14,6 +14,10 @@ from typing import Any
 import cost_tables
 import peers_table
 from data_tables import burnt_in_text, frontal_gate, gate_targets, loader_speed, loader_targets, mimic_rows
+from gpu_tables import gpu
+from grounding_tables import grounding_trained
+from hints_tables import hints
+from large_model_tables import large_model, large_model_targets
 from sections import load, made_by, met, plain_table, section, short
 
 from cyclicxr.checkpoint import write_atomically
@@ -150,6 +154,7 @@ def targets(results: Path) -> Iterator[str]:
         *gate_targets(load("frontal_gate", results)),
         *loader_targets(load("loader_speed", results)),
         *_cost_targets(results),
+        *large_model_targets(results),
         *([asked, reached, met(holds)] for asked, reached, holds in peers_table.targets(load("peers", results))),
     ]
     text = (HERE / "shortfalls.md").read_text(encoding="utf-8")
@@ -326,6 +331,7 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     evaluation,
     peers,
     consensus,
+    hints,
     training,
     scaling,
     speed,
@@ -333,12 +339,15 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     encoder_cost,
     match_step,
     generation,
+    gpu,
+    large_model,
     loader_speed,
     mimic_rows,
     frontal_gate,
     burnt_in_text,
     image_metrics,
     grounding,
+    grounding_trained,
     consistency,
     report_metrics,
     labeler,

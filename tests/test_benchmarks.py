@@ -88,7 +88,9 @@ def test_the_page_says_what_was_reached_and_what_was_not(write, results):
 
 
 def test_without_results_the_page_says_so(write, tmp_path):
-    assert write.page(tmp_path).count("Not measured yet") == len(write.SECTIONS) - 1  # all but the targets
+    assert (
+        write.page(tmp_path).count("Not measured yet") == len(write.SECTIONS) - 2
+    )  # all but the targets, and grounding_trained, which is silent
 
 
 def test_the_committed_page_is_up_to_date():
@@ -303,3 +305,52 @@ def test_the_parts_of_a_step_learn_what_a_step_of_the_training_learns(toy_preset
         weights.append(training.model.state_dict())
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, msg=name)
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    module = script("gpu")
+    monkeypatch.setattr(sys.modules["machine"], "RESULTS", tmp_path)
+    (tmp_path / "scaling.json").write_bytes((BENCHMARKS / "results" / "scaling.json").read_bytes())
+    return module
+
+
+def run_small(gpu, monkeypatch, results, *pieces):
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--small", "--pieces", *pieces])
+    gpu.main()
+    return json.loads((results / "gpu_small.json").read_text())
+
+
+@pytest.mark.slow
+def test_each_piece_of_the_gpus_benchmark_runs_at_toy_size_and_is_told(gpu, write, monkeypatch, tmp_path):
+    pieces = [piece for piece in gpu.PIECES if piece != "matcher, compiled"]  # compiling for a CPU takes minutes
+    found = run_small(gpu, monkeypatch, tmp_path, *pieces)
+    assert [piece for piece in found if piece in gpu.PIECES] == pieces
+    errors = found["maxsim"]["errors"]
+    assert max(errors["float32"].values()) < 1e-5 < errors["bfloat16 vectors"]["similarities, largest"]
+    (tmp_path / "gpu.json").write_text(json.dumps(found))
+    page = write.page(tmp_path)
+    for title in ("Similarities", "Adaptive patches", "A training step of the matcher", "Writing tokens"):
+        assert f"### {title}\n" in page
+    assert page.count("| predicted |") == 2
+    again = run_small(gpu, monkeypatch, tmp_path, "speeds")
+    assert again["matcher"] == found["matcher"] and again["speeds"] != found["speeds"]  # what is not asked for again is kept
+
+
+def test_what_a_gpu_has_no_room_for_is_said_to_be_out_of_memory(write, tmp_path):
+    row = {"pairs": 896, "seconds": {"ours": 0.5}, "GiB": {"ours": 3.25}, "TFLOP": 7.0}
+    speeds = {"TFLOP/s": {"float32": 50.0}, "GB/s": 3000.0}
+    maxsim = {"n": 196, "k": 90, "d": 256, "errors": {"pairs": 112}, "rows": [row]}
+    found = {"command": "python benchmarks/gpu.py", "machine": MACHINE, "gpu": {"name": "H"}, "speeds": speeds, "maxsim": maxsim}
+    (tmp_path / "gpu.json").write_text(json.dumps(found))
+    page = write.page(tmp_path)
+    assert "| 896 | ours | 500.0 | 3.25 | 28% |" in page  # 7 TFLOP in half a second of 50 TFLOP/s
+    assert "| 896 | einsum, max | out of memory | – | – |" in page
+
+
+def test_what_one_h100_is_predicted_to_take_is_the_scaling_benchmarks_without_others(gpu):
+    scaling = script("scaling")
+    counted = json.loads((BENCHMARKS / "results" / "scaling.json").read_text())["parts"]["matcher"]
+    products = 2 * 112 * 256 * 112 * scaling.REPORT * 256 / (67e12 * 0.5)  # seconds of the similarities, in float32
+    update = 26 * 4 * counted["weights"] / (3350e9 * 0.75)
+    assert gpu.predicted("matcher")["seconds"] == pytest.approx(counted["seconds"]["64 x H100"] + products + update, rel=1e-3)

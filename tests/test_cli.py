@@ -6,8 +6,10 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from PIL import Image
 import cyclicxr
 from cyclicxr import cli
 from cyclicxr.checkpoint import sha256_of
+from cyclicxr.cli import console
 from cyclicxr.config import Preset
 from cyclicxr.types import NOTICE, ImageRecord, InputError, Result, SyntheticRecord
 
@@ -223,6 +226,18 @@ def test_a_text_without_words_is_refused(text: str, films: Any, tmp_path: Path, 
     assert capsys.readouterr().err.count("cyclicxr: error: the text has no words; write what the film shows") == 2
 
 
+def test_a_text_that_is_not_utf8_is_one_clear_line(
+    films: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import io
+
+    for text in (os.fsdecode(b"effusion \xff"), "-"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"effusion \xff"), encoding="utf-8"))
+        assert cli.main(["draw", text, "--out", str(tmp_path / "x.png")]) == 2
+        assert cli.main(["explain", *films("film.png"), "--text", os.fsdecode(b"effusion \xff")]) == 2
+    assert capsys.readouterr().err == "cyclicxr: error: the text is not in UTF-8; save it as UTF-8\n" * 4
+
+
 def test_a_drawing_is_a_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["draw", "Clear.", "--out", str(tmp_path / "x.jpg")]) == 2
     assert "ends in .png" in capsys.readouterr().err
@@ -267,7 +282,7 @@ def test_an_out_that_is_a_file_is_the_callers_mistake(films: Any, tmp_path: Path
     assert f"--out {film}: cannot be made a folder" in capsys.readouterr().err
 
 
-def test_in_a_batch_the_others_are_done_and_the_failures_listed_at_the_end(
+def test_in_a_batch_the_others_are_done_and_the_failures_listed_in_one_file(
     films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, one, two = films("bad.png", "one.png", "two.png")
@@ -275,12 +290,20 @@ def test_in_a_batch_the_others_are_done_and_the_failures_listed_at_the_end(
     assert cli.main(["report", bad, one, str(tmp_path / "none*.png"), two, "--out", str(out)]) == 2
     said = capsys.readouterr()
     assert said.out.split() == [str(out / "one.html"), str(out / "two.html")]
-    assert said.err.splitlines() == [
+    *failed, summary = said.err.splitlines()
+    assert failed == [
         f"cyclicxr: error: {tmp_path}/none*.png: no file matches; check the pattern (quoted, the program expands it itself)",
         f"cyclicxr: error: {bad}: truncated PNG; copy the file again",
-        f"cyclicxr: 2 failed, 2 written to {out}",
     ]
-    assert sorted(path.name for path in out.iterdir()) == ["index.html", "one.html", "one.json", "thumbnails", "two.html", "two.json"]
+    assert re.fullmatch(rf"cyclicxr: 2 failed, 2 written to {out}, in \d+ s; {out}/failures.jsonl names what failed", summary)
+    listed = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
+    assert [f"cyclicxr: error: {line['error']}" for line in listed] == failed
+    assert [line["image"] for line in listed] == [f"{tmp_path}/none*.png", bad]
+    results = ["index.html", "one.html", "one.json", "thumbnails", "two.html", "two.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["failures.jsonl", *results]
+    assert cli.main(["report", one, two, "--out", str(out), "--resume"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == results  # nothing failed this time
+    assert re.fullmatch(rf"cyclicxr: 0 failed, 0 written to {out}, 2 done before, in \d+ s\n", capsys.readouterr().err)
 
 
 def test_our_own_error_exits_with_1_and_the_others_are_done(films: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,7 +332,8 @@ def test_an_interrupted_batch_goes_on_with_resume(films: Any, tmp_path: Path, ca
     one, stop, two = films("one.png", "stop.png", "two.png")
     out = str(tmp_path / "out")
     assert cli.main(["report", one, stop, two, "--out", out]) == 130
-    assert "interrupted" in capsys.readouterr().err
+    summary, last = capsys.readouterr().err.splitlines()
+    assert summary.startswith(f"cyclicxr: 0 failed, 1 written to {out}, 2 not done, in ") and "interrupted" in last
     before = (tmp_path / "out" / "one.json").stat().st_mtime_ns
     assert cli.main(["report", one, two, "--out", out, "--resume"]) == 0
     assert [line.endswith("(done before)") for line in capsys.readouterr().out.splitlines()] == [True, False]
@@ -481,6 +505,63 @@ def test_on_a_terminal_a_bar_is_drawn_on_standard_error_alone(films: Any, tmp_pa
     os.close(ours)
     assert "/2" in drawn
     assert found.stdout.decode().split() == [str(tmp_path / "out" / name) for name in ("a.html", "b.html")]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (200.0, "3 min 20 s"), (18_720.0, "5 h 12 min")])
+def test_durations_as_people_say_them(seconds: float, said: str) -> None:
+    assert console.duration(seconds) == said
+
+
+def test_a_log_has_a_line_of_progress_each_minute(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 30.0, 60.0, 60.0, 90.0, 120.0, 120.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    with console.counter() as progress:
+        for done in (10, 30, 50, 150):
+            progress("films", done, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "cyclicxr: films: 30 of 1000, 0.5/s, about 32 min 20 s left",  # 970 / (30 / 60)
+        "cyclicxr: films: 150 of 1000, 2/s, about 7 min 5 s left",  # 850 / (120 / 60)
+    ]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_is_a_number_of_seconds(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["report", "film.png", "--timeout", text])
+    assert stop.value.code == 2
+    assert "--timeout" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda stop: stop.name)
+def test_a_run_that_is_stopped_at_any_moment_leaves_whole_results_alone(stop: signal.Signals, films: Any, tmp_path: Path) -> None:
+    images, out = films(*(f"film{i:03}.png" for i in range(400))), tmp_path / "out"
+    program = PRETEND + f"sys.exit(main(['cycle', {str(tmp_path)!r}, '--out', {str(out)!r}, '--resume']))"
+    had = 0
+    for moment in range(3):
+        running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert running.stdout is not None
+        told = [running.stdout.readline() for _ in range(had + 3)]
+        time.sleep(0.0023 * moment)  # anywhere between two lines
+        running.send_signal(stop)
+        rest, said = running.communicate(timeout=60)
+        told += rest.splitlines()
+        summary, last = said.splitlines()
+        assert running.returncode == 128 + stop
+        assert "interrupted" in last
+        written = sum("(done before)" not in line for line in told)
+        assert summary.startswith(f"cyclicxr: 0 failed, {written} written to {out}")
+        assert f", {len(images) - had - written} not done, in " in summary
+        files = {path.name for path in out.rglob("*") if path.is_file()}
+        assert [name for name in files if name.startswith(".")] == []
+        done = {name.removesuffix(".json") for name in files if name.endswith(".json")}
+        assert had + written <= len(done) <= had + written + 1  # the last may be whole and not yet told
+        for name in done:
+            assert json.loads((out / f"{name}.json").read_text())["synthetic"]["path"] == f"{name}.drawn.png"
+        whole = {f"{name}{suffix}" for name in done for suffix in (".json", ".html", ".drawn.png", ".jpg")}
+        assert files - {"index.html"} == whole
+        had = len(done)
+    assert had < len(images)
 
 
 # ---- what is no frontal chest film

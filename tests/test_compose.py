@@ -96,3 +96,8 @@ def test_no_sentence_more_or_less_would_be_better(samples, data):
     others = [chosen[:i] + chosen[i + 1 :] for i in range(len(chosen))]
     others += [[*chosen, i] for i in range(len(found.sentences)) if i not in chosen]
     assert all(worth(rows) <= worth(chosen) + 1e-5 for rows in others if rows)
+
+
+def test_a_sentence_of_one_word_is_left_out_unless_there_is_no_other():
+    assert compose(["Heart. The lungs are clear.", "Heart. The lungs are clear."], [1.0, 1.0]) == "The lungs are clear."
+    assert compose(["Normal.", "Normal."], [1.0, 1.0]) == "Normal."

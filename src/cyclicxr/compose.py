@@ -93,7 +93,7 @@ class _Pool:
         seen: dict[int, list[float]] = {}
         members = []
         for text in texts:
-            found = [sentence for sentence, _, _ in sentences(text)]
+            found = _telling(text)
             members.append([number.setdefault(sentence, len(number)) for sentence in found])
             for place, i in enumerate(members[-1]):
                 seen.setdefault(i, []).append(place / max(1, len(found) - 1))
@@ -148,6 +148,12 @@ def _steps(pool: _Pool, chosen: list[int]) -> Iterator[tuple[float, list[int]]]:
             values[chosen] = -np.inf
             added = int(values.argmax())
             yield float(values[added]), [*rest, added]
+
+
+def _telling(text: str) -> list[str]:
+    """Its sentences without those of one word, which name a part and say nothing of it ("Heart."), unless there are no others."""
+    found = [sentence for sentence, _, _ in sentences(text)]
+    return [sentence for sentence in found if len(_WORD.findall(sentence)) > 1] or found
 
 
 def _grams(text: str) -> set[tuple[str, ...]]:

@@ -15,6 +15,9 @@ from cyclicxr.types import FITS, InputError
 
 C = TypeVar("C")
 
+WEIGHTS = ("float32", "bfloat16", "int8")  # of a language model that writes and draws
+READERS = ("film", "patch")  # of a keyword: `codebooks/textual.py`
+HINTS = ("film", "report")  # where the keywords come from that a report is learned with
 SIMILARITIES = ("maxsim", "pooled", "attention")  # of a film and a report: `match/peers.py`
 
 
@@ -71,12 +74,14 @@ class ClassifierConfig:
     """Classification pre-training of the image encoder ("pre-trained with the disease classification task", 4.1)."""
 
     min_films: int = 40  # [ours] a finding with fewer training films is not learned
-    epochs: int = 8  # [ours]
-    batch: int = 32  # [ours] films that one process takes in a step
-    learning_rate: float = 1.5e-3  # [ours]
+    epochs: int = 24  # [ours]
+    batch: int = 64  # [ours] films that one process takes in a step
+    learning_rate: float = 2e-3  # [ours]
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.1  # [ours] share of all steps
-    dropout: float = 0.3  # [ours] before the head
+    dropout: float = 0.3  # [ours] before the heads
+    words_weight: float = 1.0  # [ours] of the error in the report's words, beside the findings; the paper's is 0
+    mixup: float = 0.4  # [ours] Beta(mixup, mixup) is the share of a film that is mixed with another; 0, the paper's, mixes none
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,13 @@ class CodebooksConfig:
     pairs: int = 400  # [ours] kappa_2
     keypatches_per_pair: int = 4  # [ours] kappa_3
     keypatches_per_token: int = 1  # [ours] kappa_4
+    reader: str = "film"  # [ours] says whether a keyword is there: the "film" as a whole, or the most similar "patch" (paper)
     keyword_threshold: float = 0.05  # [ours] nats: a keyword that tells less of a film, p log(p / its share of reports), is no hint
     max_keywords: int = 8  # [ours] keywords in one prompt, best calibrated score first
     max_keypatches: int = 12  # [ours] keypatches in one prompt, best similarity first
+
+    def __post_init__(self) -> None:
+        _require(self.reader in READERS, f"codebooks.reader: '{self.reader}' is neither of {', '.join(READERS)}")
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,8 @@ class LanguageConfig:
 
     pretrained: str = ""  # "" builds a GPT-NeoX from the numbers below; else a directory or hub id ([paper 4.1] dolly-v2-3b)
     revision: str = ""
-    lora_rank: int = 0  # 0 is full fine-tuning
+    lora_rank: int = 0  # [ours] of LoRA on the pretrained model; 0 is full fine-tuning, the paper's
+    weights: str = "float32"  # [ours] how a trained model's weights are held when it writes and draws: float32, bfloat16 or int8
     vocabulary: int = 2000  # [ours] text tokens of the BPE trained on the training reports
     width: int = 256  # [ours] dolly-v2-3b: 2560
     layers: int = 6  # [ours] dolly-v2-3b: 32
@@ -185,7 +195,7 @@ class LanguageConfig:
     context: int = 640  # [ours] dolly-v2-3b: 2048
     dropout: float = 0.1  # [ours]
     checkpointing: bool = False  # [ours] its layers are computed again for the backward pass: less memory, more time
-    epochs: int = 6  # [ours] paper 4.1: 5
+    epochs: int = 4  # [ours] paper 4.1: 5
     batch: int = 24  # [ours] examples of both directions that one process takes in a step; paper 4.1: 24 a GPU
     learning_rate: float = 1e-3  # [ours] paper 4.1: 5e-6 (fine-tuning)
     weight_decay: float = 0.05  # [ours]
@@ -193,7 +203,8 @@ class LanguageConfig:
     report_repeats: int = 2  # [ours] reports learned for each drawing learned: they are the harder half, and cost less
     film_variants: int = 2  # [ours] encodings of each training film, the first as it is, the others moved and regreyed
     film_share: float = 0.2  # [ours] share of a film's tokens that the model sees while it learns to report, all of them at the end
-    keyword_dropout: float = 0.25  # [ours] share of hints left out while training
+    hints: str = "report"  # [ours] keywords a report is learned with: those matched to its "film" (paper), or those the "report" affirms
+    keyword_dropout: float = 0.5  # [ours] mean share of hints left out while training
     guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
     guidance: float = 3.0  # [ours] classifier-free guidance when drawing; 1 is none
     temperature: float = 0.7  # [ours] when drawing
@@ -202,6 +213,12 @@ class LanguageConfig:
     belief: float = 0.1  # [ours] a sample counts exp(its global similarity with the film / belief)
     report_temperature: float = 1.0  # [ours] when writing
     max_report_tokens: int = 160  # [ours]
+
+    def __post_init__(self) -> None:
+        _require(self.weights in WEIGHTS, f"language.weights: '{self.weights}' is not one of {', '.join(WEIGHTS)}")
+        _require(self.hints in HINTS, f"language.hints: '{self.hints}' is neither of {', '.join(HINTS)}")
+        _require(self.lora_rank >= 0, f"language.lora_rank: {self.lora_rank} is below 0; 0 is full fine-tuning")
+        _require(not self.lora_rank or bool(self.pretrained), "language.lora_rank: LoRA needs a pretrained model; set language.pretrained")
 
 
 @dataclass(frozen=True)
@@ -248,9 +265,10 @@ PAPER = Preset(
         offset_scale=1.0,
         size_scale=1.0,
     ),
+    classifier=ClassifierConfig(words_weight=0.0, mixup=0.0),
     words=WordsConfig(pretrained="emilyalsentzer/Bio_ClinicalBERT", revision="d5892b39a4adaed74b92212a44081509db72f87b", max_tokens=256),
     match=MatchConfig(width=256, group_identical=False, epochs=15, batch=112, learning_rate=6e-3, image_rate=1.0, frozen_stages=0),
-    codebooks=CodebooksConfig(extractor="d4data/biomedical-ner-all", revision="main", keywords_per_group=200, pairs=2000),
+    codebooks=CodebooksConfig(extractor="d4data/biomedical-ner-all", revision="main", keywords_per_group=200, pairs=2000, reader="patch"),
     vqgan=VQGANConfig(
         code_width=256,
         channels=128,
@@ -267,12 +285,14 @@ PAPER = Preset(
     language=LanguageConfig(
         pretrained="databricks/dolly-v2-3b",
         revision="f6c9be08f16fe4d3a719bee0a4a7c7415b5c65df",
+        weights="bfloat16",
         context=2048,
         dropout=0.0,
         checkpointing=True,
         epochs=5,
         batch=24,
         learning_rate=5e-6,
+        hints="film",
         report_repeats=1,
         film_variants=1,
         film_share=1.0,

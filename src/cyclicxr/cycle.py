@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from cyclicxr.checkpoint import read_preset, sha256_of
+from cyclicxr.checkpoint import read_preset
 from cyclicxr.codebooks.support import Support, consistency, excess
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
@@ -30,6 +30,7 @@ from cyclicxr.language.llm import LanguageModel
 from cyclicxr.match.adamatch import AdaMatch, FilmPatches
 from cyclicxr.match.evidence import WordEvidence, word_evidence
 from cyclicxr.match.global_alignment import GlobalAlignment
+from cyclicxr.parts import check_parts
 from cyclicxr.patches.classifier import CLASSIFIER, FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.types import (
@@ -119,9 +120,10 @@ class Model:
         """Open a model directory, a model of the package by name, or (None) the one that ships.
 
         Raises:
-            InputError: there is no such model, or its directory is not whole.
+            InputError: there is no such model, its directory is not whole, or its parts do not belong together.
         """
         directory = find_model(name_or_dir)
+        hashes = check_parts(directory)
         preset = read_preset(directory)
         return cls(
             preset,
@@ -133,7 +135,7 @@ class Model:
             LanguageModel.load(directory / "llm"),
             Support.load(directory),
             FilmClassifier.load(directory) if (directory / CLASSIFIER).exists() else None,
-            {"name": preset.name, "revision": _revision(directory)},
+            {"name": preset.name, "revision": _revision(hashes)},
         )
 
     # ---- one film or one text
@@ -223,7 +225,7 @@ class Model:
             frontal = require_frontal(film, force=force)
         with clock("match"):
             patches = self.matcher.encode_films(self._pixels(film))
-            keywords = self.textual.match_features(self.matcher, patches.features)[0]
+            keywords = self.textual.match_patches(self.matcher, patches)[0]
             result = self._evidence(Result(_image(film, frontal), self.info, text), patches, film.geometry)
         result = replace(result, keywords=_keywords(keywords, result.patches), timings=clock.seconds)
         return Outcome(result, _picture(film), None)
@@ -236,7 +238,7 @@ class Model:
         reports: list[str] = []
         for films in _batches(pixels):
             patches = self.matcher.encode_films(films)
-            reports += self._write(films, patches, self.textual.match_features(self.matcher, patches.features))
+            reports += self._write(films, patches, self.textual.match_patches(self.matcher, patches))
         return reports
 
     @torch.inference_mode()
@@ -286,7 +288,7 @@ class Model:
     def _report(self, film: Film, frontal: FrontalRecord, pixels: Float[Tensor, "1 1 h w"], clock: Stopwatch) -> tuple[Result, FilmPatches]:
         with clock("match"):
             patches = self.matcher.encode_films(pixels)
-            keywords = self.textual.match_features(self.matcher, patches.features)
+            keywords = self.textual.match_patches(self.matcher, patches)
         with clock("write"):
             text = self._write(pixels, patches, keywords)[0]
         with clock("evidence"):
@@ -398,8 +400,9 @@ def find_model(name_or_dir: str | Path | None) -> Path:
     raise InputError(f"model '{name}': neither a model directory (no config.json there) nor one of {', '.join(names) or 'no models'}")
 
 
-def _revision(directory: Path) -> str:
+def _revision(hashes: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(directory.rglob("*.safetensors")):
-        digest.update(sha256_of(path).encode())
+    for path in sorted(map(Path, hashes)):
+        if path.suffix == ".safetensors":
+            digest.update(hashes[path.as_posix()].encode())
     return digest.hexdigest()[:12]

@@ -16,6 +16,7 @@ WORDS = ("background", "heart", "enlarged", "opacity", "effusion", "pleural", "c
 class Patches:
     features: Tensor
     boxes: Tensor
+    pooled: Tensor
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class GridMatcher:
         corners = torch.arange(4) / 4
         y, x = torch.meshgrid(corners, corners, indexing="ij")
         boxes = torch.stack([x, y, x + 0.25, y + 0.25], -1).reshape(1, 16, 4).expand(len(pixels), -1, -1)
-        return Patches(torch.eye(len(WORDS) + 1)[level], boxes)
+        features = torch.eye(len(WORDS) + 1)[level]
+        return Patches(features, boxes, features.amax(1))
 
     def encode_texts(self, texts: list[str]) -> Words:
         self.calls += 1

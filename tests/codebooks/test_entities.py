@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cyclicxr.codebooks import entities
 from cyclicxr.codebooks.entities import GROUPS, LexiconExtractor, TransformerExtractor, extractor
 from cyclicxr.config import CodebooksConfig
 from cyclicxr.types import InputError
@@ -189,3 +190,12 @@ def test_a_model_without_the_four_groups_is_refused(bioen: str, tmp_path) -> Non
 def test_a_missing_model_is_named(tmp_path) -> None:
     with pytest.raises(InputError, match="token-classification"):
         TransformerExtractor(str(tmp_path))
+
+
+def test_a_text_of_many_sentences_is_read_part_by_part_to_the_same_entities(rules: LexiconExtractor, monkeypatch) -> None:
+    text = "No pleural effusion; the heart is enlarged. Small left effusion! Is there edema? No. 2 ribs are broken. " * 3
+    whole = rules.extract(text)
+    monkeypatch.setattr(entities, "PART", 30)
+    assert len(list(entities._parts(text))) > 6 and "".join(part for _, part in entities._parts(text)) == text
+    assert rules.extract(text) == whole and len(whole) >= 12
+    assert list(entities._parts("")) == []

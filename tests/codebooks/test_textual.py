@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from cyclicxr.codebooks.textual import Calibration, CodebookKeyword, TextualCode
 from cyclicxr.config import CodebooksConfig
 from cyclicxr.types import InputError
 
-CONFIG = CodebooksConfig(keywords_per_group=2, keywords_per_patch=1, max_keywords=2, keyword_threshold=0.0)
+CONFIG = CodebooksConfig(keywords_per_group=2, keywords_per_patch=1, max_keywords=2, keyword_threshold=0.0, reader="patch")
 
 
 def to_films(*drawn: torch.Tensor) -> torch.Tensor:
@@ -153,3 +154,21 @@ def test_keyword_auc_by_hand(matcher, draw) -> None:
     affirmed = torch.tensor([[True, False, False], [True, True, False], [False, True, False], [False, False, False]])
     # opacity: positives score 0 and 1, negatives 1 and 0: of four pairs one right, one wrong, two ties
     assert keyword_auc(book, matcher, [films], affirmed) == {"heart": 1.0, "opacity": 0.5}
+
+
+def test_read_off_the_whole_film_a_keyword_has_the_place_of_its_patch(matcher, draw, tmp_path) -> None:
+    """The report says effusion where the film has an enlarged heart: no patch is like the word, the film as a whole tells it."""
+    cfg = dataclasses.replace(CONFIG, reader="film", keyword_threshold=0.01)
+    book = TextualCodebook(keywords("effusion", "heart"), cfg)
+    films = to_films(*[draw({3: "enlarged", 5: "heart"}), draw({5: "heart"})] * 10)
+    book.calibrate(matcher, films.split(7), torch.tensor([[True, True], [False, True]] * 10))
+    ill, well = book.match(matcher, films[:2])
+    assert [match.text for match in ill] == ["effusion"] and not well  # every report says heart: it tells nothing
+    assert ill[0].probability > 0.5
+    book.save(tmp_path / "textual_codebook.json")
+    assert [match.text for match in TextualCodebook.load(tmp_path / "textual_codebook.json").match(matcher, films[:1])[0]] == ["effusion"]
+
+
+def test_a_report_names_its_keywords_the_rarest_first() -> None:
+    book = calibrated(("opacity", 1.0, 0.5), ("nodule", 1.0, 0.1), cfg=dataclasses.replace(CONFIG, max_keywords=1))
+    assert book.named(["Opacities and nodules.", "No nodule. An opacity.", "Nothing."], extractor(CONFIG)) == [["nodule"], ["opacity"], []]

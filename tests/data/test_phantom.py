@@ -136,6 +136,15 @@ def test_bad_wishes_are_refused() -> None:
         draw_phantom(0, size=8)
 
 
+def test_an_opacity_lies_as_far_from_its_zone_as_asked_for():
+    def spread_of(spread: float) -> float:
+        boxes = np.array([draw_phantom(seed, ["left upper opacity"], 48, spread).boxes["left upper opacity"] for seed in range(40)])
+        return float(((boxes[:, :2] + boxes[:, 2:]) / 2).std(0).mean())
+
+    assert spread_of(0.0) < spread_of(0.02) < 0.6 * spread_of(0.05)
+    assert np.array_equal(draw_phantom(3, ["nodule"], 48).pixels, draw_phantom(3, ["nodule"], 48, 0.02).pixels)
+
+
 def test_drawn_studies_are_a_good_table(phantoms: Path) -> None:
     assert not check_studies(phantoms).errors
     studies = read_studies(phantoms)

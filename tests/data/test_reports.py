@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -125,3 +126,11 @@ def test_sentences_say_where_they_stand_and_do_not_overlap(text: str) -> None:
 )
 def test_tokens_are_words(text: str, count: int) -> None:
     assert count_tokens(text) == count
+
+
+@pytest.mark.parametrize("unit", ["a", "1", "1/", "X", "_", "a-"])
+def test_a_word_of_any_length_is_read_in_time(unit: str) -> None:
+    text, started = unit * (60_000 // len(unit)), time.process_time()
+    count_tokens(text)
+    without_marks(f"Small effusion. {text}")
+    assert time.process_time() - started < 10  # minutes where each letter looks for a mark behind all the others

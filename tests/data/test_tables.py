@@ -58,6 +58,11 @@ def test_json_lines(tmp_path: Path) -> None:
         read_studies(tmp_path / "s.jsonl")
 
 
+def test_half_a_character_of_json_is_a_question_mark(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('{"id": "a\\ud800", "mesh": ["\\udcff", "\\ud83e\\udec1"]}')
+    assert rows_of(tmp_path / "s.jsonl") == [{"id": "a?", "mesh": "?;🫁"}]
+
+
 @pytest.mark.parametrize("line", ["{", "[1]", "3", "[" * 100_000, '{"a": "\udcff"'])
 def test_lines_that_are_no_object_are_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "s.jsonl").write_bytes(b'{"id": 1}\n' + line.encode("utf-8", "surrogateescape"))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cyclicxr.config import OPENI_SMALL, override
 from cyclicxr.data.phantom import PHANTOM_FINDINGS, draw_phantom
+from cyclicxr.data.phantom_report import sentence_of
 from cyclicxr.evaluate import grounding
 from cyclicxr.evaluate.grounding import PRIOR, RANDOM, SHUFFLED, Place, phantom_places, score_grounding
 from cyclicxr.evaluate.system import Case
@@ -143,7 +144,7 @@ def test_phantoms_have_a_sentence_and_a_box_for_each_finding():
 def test_every_phrasing_of_a_phantom_is_found(finding):
     for seed in range(25):
         phantom = draw_phantom(seed, [finding], size=32)
-        assert grounding._sentence(phantom.report, finding) in phantom.report
+        assert sentence_of(phantom.report, finding) in phantom.report
 
 
 def test_a_prior_knows_the_other_films_alone():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cyclicxr.checkpoint import sha256_of
-from cyclicxr.explain.batch import Done, Failure, Job, find_jobs, run_jobs, same_film_and_model
+from cyclicxr.explain.batch import Done, Failure, Job, Tally, find_jobs, run_jobs, same_film_and_model, sweep, write_failures
 from cyclicxr.types import ImageRecord, InputError, Result, SyntheticRecord
 
 MODEL = {"name": "m", "revision": "r"}
@@ -82,6 +84,16 @@ def test_names_are_file_names(tmp_path: Path, stem: str, name: str) -> None:
     assert names([put(tmp_path / "films" / f"{stem}.png")], tmp_path) == [name]
 
 
+def test_a_name_that_is_not_in_utf8_is_a_failure_and_the_others_are_done(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    put(films / "b.png")
+    put(Path(os.fsdecode(os.fsencode(films) + b"/M\xfcller.png")))
+    (job,), (failure,) = find_jobs([str(films)], tmp_path / "out")
+    assert job.name == "b"
+    assert failure.message.endswith("ller.png: the name is not in UTF-8, as results are; rename the file")
+    assert not failure.ours
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
     assert names([put(tmp_path / "film[1].png")], tmp_path) == ["film_1"]
 
@@ -99,7 +111,7 @@ def test_an_input_without_films_is_a_failure_and_the_others_are_done(tmp_path: P
 
 
 def test_what_an_earlier_run_wrote_is_not_taken_for_a_film(tmp_path: Path) -> None:
-    for name in ("film.png", "film.drawn.png", "lone.drawn.png", "thumbnails/film.jpg"):
+    for name in ("film.png", "film.drawn.png", "lone.drawn.png", "thumbnails/killed.jpg", "killed.drawn.png"):
         put(tmp_path / name)
     put(tmp_path / "film.json", b"{}")
     assert names([tmp_path], tmp_path) == ["film", "lone.drawn"]
@@ -125,6 +137,82 @@ def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space"):
         list(run_jobs([Job(put(tmp_path / "a.png"), "a")], full, tmp_path))
+
+
+def test_a_disk_that_is_full_when_the_result_is_written_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Any, target: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    jobs = [Job(put(tmp_path / f"{name}.png"), name) for name in ("a", "b")]
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        list(run_jobs(jobs, work, tmp_path / "out"))
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_a_film_that_takes_too_long_is_given_up_and_the_others_are_done(tmp_path: Path) -> None:
+    def slowly(path: Path) -> Told:
+        try:
+            while path.name.startswith("slow"):
+                time.sleep(0.01)
+        except Exception:  # noqa: BLE001 the program's own handlers do not take the end of the time for an error
+            return work(path)
+        return work(path)
+
+    jobs = [Job(put(tmp_path / f"{name}.png"), name) for name in ("slow", "quick")]
+    slow, quick = run_jobs(jobs, slowly, tmp_path / "out", timeout=0.3)
+    assert isinstance(slow, Failure)
+    assert slow.message == f"{jobs[0].path}: not done after 0.3 s; allow more with --timeout"
+    assert slow.ours
+    assert isinstance(quick, Done)
+    assert not (tmp_path / "out" / "slow.json").exists()
+
+
+def test_a_film_that_is_done_as_its_time_ends_is_done_or_not(tmp_path: Path) -> None:
+    film = put(tmp_path / "film.png")
+
+    def just(path: Path) -> Told:
+        told = work(path)
+        end = time.perf_counter() + 0.004
+        while time.perf_counter() < end:
+            pass
+        return told
+
+    for number in range(60):
+        (item,) = run_jobs([Job(film, str(number))], just, tmp_path / "out", timeout=0.003 + number * 0.0001)
+        assert isinstance(item, Done) == (tmp_path / "out" / f"{number}.json").exists()
+
+
+def test_what_killed_processes_left_of_these_films_is_removed(tmp_path: Path) -> None:
+    ours = ["a.json", "a.drawn.png", "1.2.840.html", "thumbnails/a.jpg"]
+    theirs = ["b.json", "thumbnails/b.jpg", "index.html"]
+    for name in ours + theirs:
+        path = tmp_path / name
+        put(path.with_name(f".{path.name}.0123abcd.part"), b"half")
+    put(tmp_path / "a.json", b"{}")
+    sweep([Job(Path("x/a.png"), "a"), Job(Path("1.2.840"), "1.2.840")], tmp_path)
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == [".b.json.0123abcd.part", ".index.html.0123abcd.part", "a.json", "thumbnails/.b.jpg.0123abcd.part"]
+
+
+def test_failures_are_listed_in_one_file_and_those_of_an_earlier_run_are_not(tmp_path: Path) -> None:
+    listed = write_failures(tmp_path, [Failure("a.png", "a.png: bad \udce4"), Failure("b", "b: no film")])
+    assert listed is not None
+    assert listed.read_text().splitlines() == [
+        '{"image": "a.png", "error": "a.png: bad \\udce4"}',
+        '{"image": "b", "error": "b: no film"}',
+    ]
+    assert write_failures(tmp_path, []) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tally_counts_films_and_what_was_no_film(tmp_path: Path) -> None:
+    jobs = [Job(put(tmp_path / f"{name}.png"), name) for name in ("bad", "one", "two", "three")]
+    list(run_jobs(jobs[1:2], work, tmp_path / "out"))
+    tally = Tally(len(jobs), [Failure("empty", "empty: no film")])
+    for item in run_jobs(jobs[:3], work, tmp_path / "out", lambda path, stored: True):
+        tally.add(item)
+    assert (tally.written, tally.skipped, len(tally.failures), tally.left) == (1, 1, 2, 1)
 
 
 def resume(path: Path, stored: Mapping[str, Any]) -> bool:

@@ -1,11 +1,15 @@
-"""A vocabulary and a language model of toy width."""
+"""A vocabulary, a language model and what dolly-v2 looks like on disk, at toy width."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from cyclicxr.config import LanguageConfig
 from cyclicxr.language.llm import LanguageModel
@@ -45,3 +49,32 @@ def guided_by(vocabulary: Vocabulary, model: LanguageModel):
         return LanguageModel(model.model, vocabulary, dataclasses.replace(TINY, **numbers), 9).eval()
 
     return build
+
+
+@pytest.fixture(scope="session")
+def dolly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in dolly-v2's form at toy width: GPT-NeoX's byte BPE, its first two specials and its runs of spaces, then dolly's three
+    keys, of which the last ends with a line break; untied embeddings, three rows more than there are tokens.
+    """
+    folder = tmp_path_factory.mktemp("dolly")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True)
+    tokenizer.post_processor = processors.ByteLevel(add_prefix_space=False, trim_offsets=True)
+    tokenizer.decoder = decoders.ByteLevel(add_prefix_space=False, trim_offsets=True)
+    first = ["<|endoftext|>", "<|padding|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=first, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(REPORTS * 3, trainer)
+    tokenizer.add_tokens([AddedToken(" " * n, normalized=True) for n in range(24, 1, -1)])
+    keys = ["### End", "### Instruction:", "### Response:\n"]
+    tokenizer.add_special_tokens(keys)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {f"{which}_token": first[0] for which in ("bos", "eos", "unk")}
+    settings = {"tokenizer_class": "GPTNeoXTokenizerFast", "add_prefix_space": False, "additional_special_tokens": keys, **names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    torch.manual_seed(0)
+    rows = tokenizer.get_vocab_size() + 3
+    cfg = GPTNeoXConfig(vocab_size=rows, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
+    GPTNeoXForCausalLM(cfg).save_pretrained(str(folder))
+    return folder

@@ -160,11 +160,6 @@ def test_a_pretrained_name_without_a_directory_or_a_revision_is_refused(model, v
                 build()
 
 
-def test_lora_is_refused_plainly(model, vocabulary):
-    with pytest.raises(InputError, match="lora_rank"):
-        LanguageModel.build(vocabulary, dataclasses.replace(model.cfg, lora_rank=4), 9)
-
-
 def test_codes_that_look_alike_begin_alike(model, vocabulary):
     torch.manual_seed(0)
     vectors = torch.randn(16, 4)

@@ -203,3 +203,51 @@ def test_a_report_without_words_is_refused():
     mask[1] = False
     with pytest.raises(ValueError, match="without words"):
         maxsim(patches, words, mask)
+
+
+# ---- on a GPU, where tiles are large, `torch.max` finds the maxima and the sums are other kernels
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: MaxSim's kernels for a GPU can't run here")
+
+
+def learned(function, patches: Tensor, words: Tensor, mask: Tensor) -> list[Tensor]:
+    """Both similarities and both gradients of a sum in which each similarity counts differently."""
+    leaves = [patches.clone().requires_grad_(), words.clone().requires_grad_()]
+    both = function(*leaves, mask)
+    weights = torch.linspace(-1, 1, both[0].numel(), dtype=both[0].dtype, device=patches.device).view_as(both[0])
+    return [*both, *torch.autograd.grad(((both[0] + 2 * both[1]) * weights).sum(), leaves)]
+
+
+@on_gpu
+@pytest.mark.parametrize("tile", [1, 2**12, module.LARGE_TILE])
+def test_on_a_gpu_similarities_equal_those_in_float64(monkeypatch, tile: int):
+    """Films and reports one by one, a few at a time, and all at once."""
+    monkeypatch.setattr(module, "LARGE_TILE", tile)
+    patches, words, mask = (part.cuda() for part in draw(9, 17, 49, 33, 256, seed=9))
+    for found, expected in zip(maxsim(patches, words, mask), naive(patches.double(), words.double(), mask), strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+
+
+@on_gpu
+@pytest.mark.parametrize("chunk", [1, module.CHUNK])
+def test_on_a_gpu_gradients_equal_those_of_the_plain_einsum(monkeypatch, chunk: int):
+    """In float64, so that no rounding decides which of two places a gradient goes to."""
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    given = [part.cuda() for part in draw(5, 9, 16, 12, 32, seed=10, dtype=torch.float64)]
+    for found, expected in zip(learned(maxsim, *given), learned(naive, *given), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@on_gpu
+def test_a_gpu_finds_what_a_cpu_finds():
+    given = draw(5, 9, 16, 12, 32, seed=11)
+    for found, expected in zip(learned(maxsim, *(part.cuda() for part in given)), learned(maxsim, *given), strict=True):
+        torch.testing.assert_close(found.cpu(), expected)
+
+
+@on_gpu
+def test_on_a_gpu_the_first_of_equals_is_the_maximum():
+    tile = torch.randint(-2, 3, (3, 40, 30, 24), generator=torch.Generator().manual_seed(12)).float().cuda()
+    for dim in (1, 2):
+        top, index = maximum(tile, dim)
+        assert torch.equal(index, (tile == top.unsqueeze(dim)).int().argmax(dim))

@@ -43,6 +43,7 @@ PARTS = {
     "llm/tokenizer.json",
     "MODEL_CARD.md",
     "provenance.json",
+    "parts.json",
 }
 TIMED = {"MODEL_CARD.md", "provenance.json"}  # hold the seconds that each stage took
 KILLS = {"classifier": 2, "match": 3, "vqgan": 2, "vqgan_decoder": 2, "llm": 3}

@@ -218,3 +218,18 @@ def test_a_pretrained_directory_that_is_not_there_is_one_clear_line(build, tmp_p
     with pytest.raises(InputError, match=r"nothing-here.*local directory") as caught:
         build(WordsConfig(pretrained=str(tmp_path / "nothing-here")))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["[SEP]", "[PAD]", "[CLS]", "[MASK]", "[UNK]"])
+def test_the_name_of_a_special_token_in_a_report_is_ordinary_text(tokenizer: PreTrainedTokenizerFast, name: str):
+    text = f"clear lungs {name} no effusion"
+    found = tokenize(tokenizer, [text], 24)
+    ids, first, last = found.ids[0].tolist(), tokenizer.cls_token_id, tokenizer.sep_token_id
+    assert [i for i in ids if i in (tokenizer.pad_token_id, first, last, tokenizer.mask_token_id)] == [first, last]
+    assert found.mask[0].tolist() == [False] + [True] * (len(ids) - 2) + [False]
+    assert "".join(text[start:end] for start, end in found.spans[0]) == text.replace(" ", "")
+
+
+def test_half_a_character_is_one_clear_line(tokenizer: PreTrainedTokenizerFast):
+    with pytest.raises(InputError, match=r"text 'clear \\udcff' holds half a character; give it in UTF-8"):
+        tokenize(tokenizer, ["clear lungs", "clear \udcff"], 24)

@@ -1,6 +1,7 @@
 """The command line: what each command is asked with, and the call it makes; knows no method. Heavy imports wait until a command runs.
 
-Exit codes: 0 done, 1 our own error, 2 the caller's mistake (bad arguments, bad input), 130 interrupted, 141 nobody reads our output.
+Exit codes: 0 done, 1 our own error, 2 the caller's mistake (bad arguments, bad input), 130 interrupted,
+141 nobody reads our output, 143 told to end (SIGTERM).
 """
 
 from __future__ import annotations
@@ -9,21 +10,34 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cyclicxr
-from cyclicxr.cli.console import STUDIES, Arguments, add_command, add_json, add_model, add_out, complain, counter, folder, say, text_of
+from cyclicxr.cli.console import (
+    STUDIES,
+    Arguments,
+    add_command,
+    add_force,
+    add_json,
+    add_model,
+    add_out,
+    add_seed,
+    complain,
+    folder,
+    say,
+    text_of,
+)
 from cyclicxr.cli.data import add_data
 from cyclicxr.cli.evaluate import add_evaluate
+from cyclicxr.cli.films import add_cycle, add_report
 from cyclicxr.config import PRESETS, override, preset
 from cyclicxr.types import NOTICE, InputError
-
-if TYPE_CHECKING:
-    from cyclicxr.cycle import Model, Outcome
-    from cyclicxr.explain.batch import Failure, Job
 
 STAGES = ("classifier", "match", "vqgan", "codebooks", "llm")
 SAMPLE = Path(cyclicxr.__file__).parent / "assets" / "sample.png"
@@ -42,21 +56,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if argv is None else list(argv)
         arguments = _parser().parse_args(words, argparse.Namespace(words=words))
         logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, format="cyclicxr: %(levelname)s: %(message)s")
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        with _ending_well():
+            code: int = arguments.run(arguments)
+            sys.stdout.flush()
     except InputError as error:
         complain(str(error))
         return 2
     except FloatingPointError as error:  # training that came to no number
         complain(str(error))
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("cyclicxr: interrupted; where a command has --resume, it goes on from here", file=sys.stderr)
-        return 130
+        return stop.code if isinstance(stop, _Ended) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush into a closed pipe
         return 141
     return code
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal that ends processes, taken as Ctrl-C is: what is half written is removed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.code = 128 + number
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """SIGTERM (of `kill`, systemd, Slurm) and SIGHUP (a terminal that closes) as `_Ended`, unless somebody has taken them already."""
+
+    def end(number: int, frame: object) -> None:
+        raise _Ended(number)
+
+    taken = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 # ---- commands
@@ -70,14 +111,6 @@ def _demo(arguments: Arguments) -> int:
     paths = write_result(folder(arguments.out), Path(image).stem, outcome.result, outcome.film, outcome.drawn)
     print(f"{outcome.result.report}\n\nThe page: {paths.page.resolve()}\n{NOTICE}")
     return 0
-
-
-def _report(arguments: Arguments) -> int:
-    return _batch(arguments, lambda model, path: model.outcome_report(path, force=arguments.force), drawn=False)
-
-
-def _cycle(arguments: Arguments) -> int:
-    return _batch(arguments, lambda model, path: model.outcome_cycle(path, seed=arguments.seed, force=arguments.force), drawn=True)
 
 
 def _draw(arguments: Arguments) -> int:
@@ -109,56 +142,6 @@ def _train(arguments: Arguments) -> int:
     return 0
 
 
-# ---- many films
-
-
-def _batch(arguments: Arguments, work: Callable[[Model, Path], Outcome], *, drawn: bool) -> int:
-    from cyclicxr.explain import write_index
-    from cyclicxr.explain.batch import Done, find_jobs, run_jobs, same_film_and_model
-
-    out = folder(arguments.out)
-    jobs, failures = find_jobs(arguments.images, out)
-    written = 0
-    try:
-        if jobs:
-            model = cyclicxr.load(arguments.model)
-            resume = (lambda path, stored: same_film_and_model(path, stored, model.info, drawn=drawn)) if arguments.resume else None
-            for item in run_jobs(_counted(jobs), lambda path: work(model, path), out, resume):
-                if isinstance(item, Done):
-                    written += 1
-                    line = {
-                        "image": str(item.job.path),
-                        "result": str(item.paths.json),
-                        "page": str(item.paths.page),
-                        "report": item.report,
-                    }
-                    say(arguments, line, f"{item.paths.page}{' (done before)' if item.skipped else ''}")
-                else:
-                    failures.append(item)
-    finally:
-        _list(failures, written, arguments)
-        if written > 1:
-            write_index(out)
-    return 1 if any(failure.ours for failure in failures) else 2 if failures else 0
-
-
-def _counted(jobs: Sequence[Job]) -> Iterator[Job]:
-    """The jobs, with a bar on a terminal."""
-    with counter() as progress:
-        for number, job in enumerate(jobs):
-            progress(job.path.name, number, len(jobs))
-            yield job
-
-
-def _list(failures: Sequence[Failure], written: int, arguments: Arguments) -> None:
-    for failure in failures:
-        if arguments.json:
-            print(json.dumps({"image": failure.path, "error": failure.message}), flush=True)
-        complain(failure.message)
-    if failures and len(failures) + written > 1:
-        print(f"cyclicxr: {len(failures)} failed, {written} written to {arguments.out}", file=sys.stderr)
-
-
 # ---- arguments
 
 
@@ -179,31 +162,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cyclicxr {cyclicxr.__version__}")
     commands = parser.add_subparsers(title="commands", required=True)
     _add_demo(commands)
-    _add_report(commands)
+    add_report(commands)
     _add_draw(commands)
-    _add_cycle(commands)
+    add_cycle(commands)
     _add_explain(commands)
     _add_train(commands)
     add_evaluate(commands)
     add_data(commands)
     return parser
-
-
-def _add_seed(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=int, default=0, help="of drawing: the same seed draws the same film (default: 0)")
-
-
-def _add_force(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--force", action="store_true", help="go on with what does not look like an upright frontal chest film")
-
-
-def _add_films(command: argparse.ArgumentParser) -> None:
-    command.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF or DICOM files, folders, globs, studies tables")
-    add_out(command, "out", "folder for one JSON and one page an image")
-    command.add_argument("--resume", action="store_true", help="leave out images that this model has done in DIR already")
-    _add_force(command)
-    add_json(command)
-    add_model(command)
 
 
 def _add_demo(commands: Any) -> None:
@@ -213,16 +179,9 @@ def _add_demo(commands: Any) -> None:
     )  # fmt: skip
     demo.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="your own film (default: one that the model drew)")
     add_out(demo, "out/demo")
-    _add_force(demo)
-    _add_seed(demo)
+    add_force(demo)
+    add_seed(demo)
     add_model(demo)
-
-
-def _add_report(commands: Any) -> None:
-    _add_films(add_command(
-        commands, "report", _report, "film -> report with its evidence, one JSON and one page an image",
-        "cyclicxr report film.png --out reports", "cyclicxr report films/ 'more/*.dcm' studies.csv --out reports --resume",
-    ))  # fmt: skip
 
 
 def _add_draw(commands: Any) -> None:
@@ -232,17 +191,9 @@ def _add_draw(commands: Any) -> None:
     )  # fmt: skip
     draw.add_argument("text", metavar="TEXT", help="what the film shows; - reads it from standard input")
     draw.add_argument("--out", type=Path, default=Path("drawn.png"), metavar="PNG", help="the drawn film (default: drawn.png)")
-    _add_seed(draw)
+    add_seed(draw)
     add_json(draw)
     add_model(draw)
-
-
-def _add_cycle(commands: Any) -> None:
-    cycle = add_command(
-        commands, "cycle", _cycle, "film -> report -> film, with the consistency of each sentence", "cyclicxr cycle film.dcm --out cycle"
-    )
-    _add_films(cycle)
-    _add_seed(cycle)
 
 
 def _add_explain(commands: Any) -> None:
@@ -253,7 +204,7 @@ def _add_explain(commands: Any) -> None:
     explain.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG, TIFF or DICOM file")
     explain.add_argument("--text", required=True, help="the text to explain; - reads it from standard input")
     add_out(explain, "out")
-    _add_force(explain)
+    add_force(explain)
     add_json(explain)
     add_model(explain)
 

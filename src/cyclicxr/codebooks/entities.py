@@ -8,6 +8,8 @@ Source: section 3.2.1, "Building textual codebook".
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 GROUPS = ("biological structure", "detailed description", "disease disorder", "sign symptom")
 SETTING = "codebooks.extractor ('rules' or a token-classification model)"
 FINDINGS = ("disease disorder", "sign symptom")
+PART = 4000  # [ours] characters, longer than any report of OpenI or MIMIC-CXR is wont to be
+_SENTENCE_END = re.compile(r"[.!?;]\s+")
 # "No effusion in the left lung" denies the effusion, not the lung.
 _NEGATABLE = ("detailed description", "disease disorder", "sign symptom")
 
@@ -50,7 +54,7 @@ class LexiconExtractor:
         Returns:
             Entities whose `text` is the lexicon's normal form; biological structures are never negated.
         """
-        return [_entity(span, span.ent_id_) for span in self._pipeline(text).ents]
+        return [_entity(span, span.ent_id_, start) for start, part in _parts(text) for span in self._pipeline(part).ents]
 
 
 class TransformerExtractor:
@@ -79,12 +83,15 @@ class TransformerExtractor:
 
     def extract(self, text: str) -> list[Entity]:
         """Entities in reading order; `text` is the lexicon's normal form where it has one, else the lower-cased words."""
+        return [entity for start, part in _parts(text) for entity in self._extract(part, start)]
+
+    def _extract(self, text: str, offset: int) -> list[Entity]:
         doc = self._pipeline.make_doc(text)
         doc = self._pipeline.get_pipe("sentencizer")(doc)
         spans = [span for sentence in doc.sents for span in self._spans(doc, sentence)]
         doc.ents = tuple(spans)
         doc = self._pipeline.get_pipe("negex")(doc)
-        return [_entity(span, self._normal.get(span.text.lower(), " ".join(span.text.lower().split()))) for span in doc.ents]
+        return [_entity(span, self._normal.get(span.text.lower(), " ".join(span.text.lower().split())), offset) for span in doc.ents]
 
     def _spans(self, doc: Doc, sentence: Span) -> list[Span]:
         """Words of one sentence, each tagged by its first piece, joined while the group goes on ("first" aggregation)."""
@@ -186,5 +193,15 @@ def _labelled(doc: Doc, start: int, end: int, group: str) -> Span:
     return Span(doc, start, end, label=group)
 
 
-def _entity(span: Span, text: str) -> Entity:
-    return Entity(text, span.label_, bool(span._.negex), span.start_char, span.end_char)
+def _entity(span: Span, text: str, offset: int) -> Entity:
+    return Entity(text, span.label_, bool(span._.negex), offset + span.start_char, offset + span.end_char)
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    """Where each part of a text begins, and the part: whole sentences, `PART` characters or the rest of a sentence more. negspacy's time
+    goes with the square of a text's sentences."""
+    start = 0
+    while start < len(text):
+        end = _SENTENCE_END.search(text, start + PART)
+        yield start, text[start : end.end() if end else len(text)]
+        start = end.end() if end else len(text)

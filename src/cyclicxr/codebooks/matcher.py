@@ -10,12 +10,14 @@ from torch import Tensor
 
 @runtime_checkable
 class Patches(Protocol):
-    """Adaptive patches of b films: unit vectors, and boxes in [0, 1]."""
+    """Adaptive patches of b films: unit vectors, and boxes in [0, 1]; and the films as wholes."""
 
     @property
     def features(self) -> Float[Tensor, "b n d"]: ...
     @property
     def boxes(self) -> Float[Tensor, "b n 4"]: ...
+    @property
+    def pooled(self) -> Float[Tensor, "b f"]: ...
 
 
 @runtime_checkable

@@ -3,6 +3,9 @@
 It knows what the training reports affirm (a denied finding is no keyword: similarity does not see a negation) and how similar each
 keyword usually is, but no language model.
 
+Whether a keyword is on a film is read off its patches (the paper: the most similar one) or, with `codebooks.reader` "film", off the film
+as a whole; where it is always says the most similar patch.
+
 Calibration (ours). Raw similarities of different keywords do not compare: some words match every film. So a keyword's similarity is first
 standardised over the training films (the score), then turned into the probability that the report affirms it, by Bayes' rule with two
 normal distributions of equal width, and lastly into what saying it would tell: p log(p / its share of the training reports), in nats.
@@ -24,7 +27,8 @@ from torch import Tensor
 
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.codebooks.entities import GROUPS, Extractor
-from cyclicxr.codebooks.matcher import Matcher
+from cyclicxr.codebooks.matcher import Matcher, Patches
+from cyclicxr.codebooks.reader import FilmReader
 from cyclicxr.config import CodebooksConfig, from_json
 from cyclicxr.metrics.clinical import area_under_curve
 from cyclicxr.types import InputError
@@ -49,7 +53,7 @@ class MatchedKeyword:
     Args:
         text: of the keyword.
         group: its entity group.
-        score: similarity, standardised over the training films.
+        score: what was read off the film, standardised over the training films.
         patch: index of the patch that it was found on.
         keyword: index into the codebook.
         probability: that the film's report affirms it, in (0, 1).
@@ -94,10 +98,17 @@ class TextualCodebook:
         keywords: most frequent first within each group.
         cfg: kappas and limits.
         calibration: None until `calibrate`.
+        reader: with `cfg.reader` "film", from `calibrate` on.
     """
 
-    def __init__(self, keywords: Sequence[CodebookKeyword], cfg: CodebooksConfig, calibration: Calibration | None = None) -> None:
-        self.keywords = tuple(keywords)
+    def __init__(
+        self,
+        keywords: Sequence[CodebookKeyword],
+        cfg: CodebooksConfig,
+        calibration: Calibration | None = None,
+        reader: FilmReader | None = None,
+    ) -> None:
+        self.keywords, self.reader = tuple(keywords), reader
         self.cfg = cfg
         self.calibration = calibration
         self._embedded: tuple[Matcher, Tensor] | None = None
@@ -143,18 +154,22 @@ class TextualCodebook:
         return table
 
     def calibrate(self, matcher: Matcher, batches: Iterable[Float[Tensor, "b 1 height width"]], affirmed: Bool[Tensor, "c w"]) -> None:
-        """Learn mean, width and shift of each keyword's film-level similarity over the training films.
+        """Learn mean, width and shift of what is read of each keyword off the training films, and with `cfg.reader` "film" to read it.
 
         Args:
             matcher: frozen.
             batches: films in [0, 1], in the order of `affirmed`.
             affirmed: which film's report affirms which keyword.
         """
-        best = torch.cat([self._similarity(matcher, pixels).amax(1) for pixels in batches])
-        if len(best) != len(affirmed):
-            raise ValueError(f"{len(best)} films and {len(affirmed)} reports: one report a film")
-        mean, std = best.mean(0), best.std(0, correction=0).clamp(min=1e-6)
-        rise, count = _rise((best - mean) / std, affirmed)
+        with torch.no_grad():
+            if self.cfg.reader == "film":
+                self.reader, found = FilmReader.fit(torch.cat([matcher.encode_films(pixels).pooled for pixels in batches]), affirmed)
+            else:
+                found = torch.cat([self._found(matcher, matcher.encode_films(pixels)) for pixels in batches])
+        if len(found) != len(affirmed):
+            raise ValueError(f"{len(found)} films and {len(affirmed)} reports: one report a film")
+        mean, std = found.mean(0), found.std(0, correction=0).clamp(min=1e-6)
+        rise, count = _rise((found - mean) / std, affirmed)
         # a film with the finding can't look less like it: a negative shift is noise
         shift = (rise * count / (count + PSEUDO_REPORTS)).clamp(min=0)
         self.calibration = Calibration(mean, std, shift, (count + 0.5) / (len(affirmed) + 1))
@@ -178,30 +193,35 @@ class TextualCodebook:
         return kept
 
     def match(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> list[list[MatchedKeyword]]:
-        """The keywords of each film in [0, 1]; see `match_features`."""
+        """The keywords of each film in [0, 1]; see `match_patches`."""
         with torch.no_grad():
-            return self.match_features(matcher, matcher.encode_films(pixels).features)
+            return self.match_patches(matcher, matcher.encode_films(pixels))
 
     @torch.no_grad()
-    def match_features(self, matcher: Matcher, features: Float[Tensor, "b n d"]) -> list[list[MatchedKeyword]]:
+    def match_patches(self, matcher: Matcher, patches: Patches) -> list[list[MatchedKeyword]]:
         """The keywords of films whose patches are at hand.
 
-        Each patch proposes its kappa_1 best keywords; a film keeps those that tell more than the threshold, the most telling first.
+        Each patch proposes its kappa_1 best keywords, or the film as a whole proposes all; a film keeps those that tell more than the
+        threshold, the most telling first.
 
         Args:
             matcher: embeds the keywords (once).
-            features: unit vectors of the patches.
+            patches: of the films.
 
         Returns:
             At most `max_keywords` a film, often fewer. Source: section 3.2.1, "Keywords Extraction".
         """
         calibration = self._calibrated()
-        score = calibration.standardise(features.float() @ self.embed(matcher).T)  # s^P (b, n, w)
-        gain = calibration.gain(score)
-        proposed = gain.topk(min(self.cfg.keywords_per_patch, len(self.keywords)), dim=-1)
-        kept = torch.full_like(gain, -math.inf).scatter(-1, proposed.indices, proposed.values)
-        best, patch = kept.max(1)  # (b, w)
-        found = score.gather(1, patch.unsqueeze(1)).squeeze(1)  # (b, w)
+        similarity = self._similarity(matcher, patches)  # s^P (b, n, w)
+        if self.reader is None:
+            score = calibration.standardise(similarity)
+            gain = calibration.gain(score)
+            proposed = gain.topk(min(self.cfg.keywords_per_patch, len(self.keywords)), dim=-1)
+            best, patch = torch.full_like(gain, -math.inf).scatter(-1, proposed.indices, proposed.values).max(1)  # (b, w)
+            found = score.gather(1, patch.unsqueeze(1)).squeeze(1)  # (b, w)
+        else:
+            found, patch = calibration.standardise(self.reader.read(patches.pooled)), similarity.argmax(1)
+            best = calibration.gain(found)
         probable = calibration.probability(found)
         order = best.topk(min(self.cfg.max_keywords, len(self.keywords)), dim=-1)
         films = []
@@ -210,18 +230,27 @@ class TextualCodebook:
             films.append([self._matched(w, patch[film, w], found[film, w], probable[film, w]) for w in telling])
         return films
 
+    def named(self, reports: Sequence[str], extractor: Extractor) -> list[list[str]]:
+        """The keywords that each report affirms itself, those that tell most (the rarest) first, at most `max_keywords`."""
+        rarest = self._calibrated().prevalence.argsort().tolist()
+        said = self.affirmed(reports, extractor).tolist()
+        return [[self.keywords[w].text for w in rarest if row[w]][: self.cfg.max_keywords] for row in said]
+
+    @torch.no_grad()
     def scores(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> Float[Tensor, "b w"]:
         """The film-level score of every keyword."""
-        return self._calibrated().standardise(self._similarity(matcher, pixels).amax(1))
+        return self._calibrated().standardise(self._found(matcher, matcher.encode_films(pixels)))
 
     def save(self, path: Path) -> None:
-        """Write `textual_codebook.json`."""
+        """Write `textual_codebook.json`, and the reader beside it."""
         measured = {name: values.tolist() for name, values in vars(self._calibrated()).items()}
         keywords = [
             {**asdict(keyword), **{name: float(f"{values[w]:.6g}") for name, values in measured.items()}}
             for w, keyword in enumerate(self.keywords)
         ]
         write_json(path, {"config": asdict(self.cfg), "keywords": keywords})
+        if self.reader is not None:
+            self.reader.save(path.parent)
 
     @classmethod
     def load(cls, path: Path) -> TextualCodebook:
@@ -235,9 +264,10 @@ class TextualCodebook:
             rows = stored["keywords"]
             keywords = [CodebookKeyword(row["text"], row["group"], row["count"], row["negated"]) for row in rows]
             columns = {name: torch.tensor([float(row[name]) for row in rows]) for name in ("mean", "std", "shift", "prevalence")}
-            return cls(keywords, from_json(CodebooksConfig, stored["config"]), Calibration(**columns))
+            cfg = from_json(CodebooksConfig, stored["config"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: no textual codebook ({error!r}); restore the file or train the codebooks again") from None
+        return cls(keywords, cfg, Calibration(**columns), FilmReader.load(path.parent) if cfg.reader == "film" else None)
 
     @torch.no_grad()
     def embed(self, matcher: Matcher) -> Float[Tensor, "w d"]:
@@ -248,9 +278,11 @@ class TextualCodebook:
             self._embedded = (matcher, (words.features.float() * real).sum(1) / real.sum(1).clamp(min=1))
         return self._embedded[1]
 
-    @torch.no_grad()
-    def _similarity(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> Float[Tensor, "b n w"]:
-        return matcher.encode_films(pixels).features.float() @ self.embed(matcher).T
+    def _similarity(self, matcher: Matcher, patches: Patches) -> Float[Tensor, "b n w"]:
+        return patches.features.float() @ self.embed(matcher).T
+
+    def _found(self, matcher: Matcher, patches: Patches) -> Float[Tensor, "b w"]:
+        return self._similarity(matcher, patches).amax(1) if self.reader is None else self.reader.read(patches.pooled)
 
     def _calibrated(self) -> Calibration:
         if self.calibration is None:

@@ -38,6 +38,7 @@ _GROWTH = {"mild": 1.25, "moderate": 1.38, "severe": 1.52}
 _FLUID = {"small": 0.12, "moderate": 0.2, "large": 0.3}  # height, in widths of the film
 _NODULE = {"small": 0.018, "moderate": 0.024, "large": 0.031}  # radius
 _RIND = {"small": 0.04, "moderate": 0.065, "large": 0.1}
+SPREAD = 0.02
 _ZONES = {  # x, y of the middle
     "right upper lobe": (0.3, 0.33),
     "right lower lobe": (0.28, 0.62),
@@ -66,13 +67,14 @@ class Phantom:
     mesh: tuple[str, ...]
 
 
-def draw_phantom(seed: int, findings: Sequence[str] | None = None, size: int = 256) -> Phantom:
+def draw_phantom(seed: int, findings: Sequence[str] | None = None, size: int = 256, spread: float = SPREAD) -> Phantom:
     """Draw a chest; the same arguments draw the same chest.
 
     Args:
         seed: of the anatomy, pose, degree and wording.
         findings: some of `PHANTOM_FINDINGS`; `()` is a normal chest; None lets the seed choose.
         size: pixels along a side, 32 or more.
+        spread: standard deviation of where a nodule or an opacity lies about the middle of its zone, in widths of the film.
 
     Raises:
         InputError: an unknown finding, or a size too small.
@@ -87,7 +89,7 @@ def draw_phantom(seed: int, findings: Sequence[str] | None = None, size: int = 2
     sights = {name: _sight(name, rng) for name in PHANTOM_FINDINGS if name in wanted}
     growth = _GROWTH[sights["cardiomegaly"][0]] if "cardiomegaly" in sights else 1.0
     drawing = Drawing(new_chest(rng, growth), rng, size)
-    boxes = {name: _draw(drawing, name, *sight) for name, sight in sights.items()}
+    boxes = {name: _draw(drawing, name, *sight, spread) for name, sight in sights.items()}
     return Phantom(drawing.develop(), write_report(sights, rng), tuple(sights), boxes, annotate(sights))
 
 
@@ -143,7 +145,7 @@ def _sight(name: str, rng: np.random.Generator) -> tuple[str, str]:
     return degree, str(rng.choice(places)) if places else ""
 
 
-def _draw(drawing: Drawing, name: str, degree: str, place: str) -> UnitBox:
+def _draw(drawing: Drawing, name: str, degree: str, place: str, spread: float) -> UnitBox:
     rng = drawing.rng
     if name == "cardiomegaly":
         return drawing.box(drawing.heart())  # drawn with the chest
@@ -158,7 +160,7 @@ def _draw(drawing: Drawing, name: str, degree: str, place: str) -> UnitBox:
     if name == "catheter":
         x = 0.38 + rng.normal(0, 0.01)
         return drawing.add(drawing.line([(x - 0.02, 0.02), (x + 0.02, 0.14), (0.455, 0.25), (0.46, 0.42)], 0.0065), 0.5)
-    x, y = (middle + rng.normal(0, 0.02) for middle in _ZONES[place])
+    x, y = (middle + rng.normal(0, spread) for middle in _ZONES[place])
     if name == "nodule":
         return drawing.add(drawing.disc(x, y, _NODULE[degree]), 0.34)
     return drawing.add(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
-from cyclicxr.data.reports import report_text
+from cyclicxr.data.reports import report_text, sentences
 
 # Finding -> phrasings; `{degree}` is filled in.
 _PRESENT: dict[str, tuple[str, ...]] = {
@@ -86,6 +87,20 @@ _MESH = {
     "pacemaker": "Implanted Medical Device/left",
     "catheter": "Catheters, Indwelling/right",
 }
+# Which sentence of a phantom's report says a finding; a sentence that denies something never does.
+_SAYS = {
+    "cardiomegaly": r"cardiomegaly|enlarged|enlargement",
+    "left effusion": r"left.*effusion|effusion.*left",
+    "right effusion": r"right.*effusion|effusion.*right",
+    "right upper opacity": r"opacity in the right upper",
+    "right lower opacity": r"opacity in the right lower",
+    "left upper opacity": r"opacity in the left upper",
+    "left lower opacity": r"opacity in the left lower",
+    "nodule": r"nodule",
+    "pneumothorax": r"pneumothorax",
+    "pacemaker": r"pacemaker",
+    "catheter": r"catheter|central line",
+}
 # What each organ's sentences tell, in the order of a report.
 _ORGANS: dict[str, tuple[str, ...]] = {
     "heart": ("cardiomegaly",),
@@ -120,6 +135,18 @@ def annotate(sights: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
     return tuple(_filled(_MESH.get(name, "Opacity/lung/{place}/{degree}"), sight, mesh=True) for name, sight in sights.items()) or (
         "normal",
     )
+
+
+def sentence_of(report: str, finding: str) -> str:
+    """The first sentence of a phantom's report that says the finding.
+
+    Raises:
+        ValueError: none does.
+    """
+    for text, _, _ in sentences(report):
+        if re.search(_SAYS[finding], text, re.IGNORECASE) and not re.match(r"(there is )?no\b", text, re.IGNORECASE):
+            return text
+    raise ValueError(f"phantom: no sentence says '{finding}' in: {report}")
 
 
 def _impression(sights: Mapping[str, tuple[str, str]], rng: np.random.Generator) -> str:

@@ -23,8 +23,8 @@ _ABBREVIATION = re.compile(r"(?:^\s*\(?\d{1,2}|(?:^|[\s(])(?:Drs?|Mr|Mrs|Ms|St|v
 _ITEM = re.compile(r"(?:\(?\d{1,2}[.)]\s+)+")
 
 # NLM's XXXX and MIMIC's ___, with what hyphens, apostrophes or missing spaces tie to them ("x-XXXX", "XXXX-year-old", "4XXXX") and the
-# digits of a date ("02/010/XXXX").
-_MARK = re.compile(r"(?:\d+/)*[\w'’-]*?(?:X{3,}|_{2,})[\w'’-]*(?:/\d+\b)*")
+# digits of a date ("02/010/XXXX"). Bounded before the mark: without it, the time would go with the square of a word's length.
+_MARK = re.compile(r"(?:\d{1,8}/){0,3}[\w'’-]{0,99}?(?:X{3,}|_{2,})[\w'’-]*(?:/\d+\b)*")
 _STRAY = re.compile(r"(?<=[.!?])(?:\s+\.|\.(?!\.))+(?=\s|$)|\s+(?=[.,;:](?:\s|$))")  # "process.." "disease. ." "edema ."
 _GAP = "\ue000"  # stands where a mark was until its sentence is mended
 _GAPS = rf"{_GAP}(?:[\s/<>,]*{_GAP})*"

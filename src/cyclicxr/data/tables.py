@@ -170,10 +170,10 @@ def _objects(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _text(value: Any) -> str:
-    """A list is joined as `mesh` is written: with semicolons."""
+    """A list is joined as `mesh` is written: with semicolons. Half a character, which JSON can hold ("\\ud800"), is a question mark."""
     if isinstance(value, list):
         return ";".join(_text(item) for item in value)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else str(value).encode("utf-8", "replace").decode().strip()
 
 
 def _folder(folder: Path) -> tuple[list[str], Iterator[tuple[int, Row]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,34 +15,19 @@ from torch import Tensor
 from cyclicxr.data.images import network_pixels, read_film
 from cyclicxr.data.mscxr import GroundedPhrase, read_mscxr
 from cyclicxr.data.phantom import draw_phantom
-from cyclicxr.data.reports import sentences
+from cyclicxr.data.phantom_report import sentence_of
 from cyclicxr.evaluate.matching import on_the_grid
 from cyclicxr.evaluate.system import FILMS, Case, Evaluated, Table
 from cyclicxr.evaluate.verdicts import OURS
 from cyclicxr.match.adamatch import AdaMatch
-from cyclicxr.metrics.grounding import CELLS, box_mask, contrast, mean_overlap, pointing, points_inside, spread_patches, stretched
-from cyclicxr.metrics.interval import Measure, Statistic, measure, paired, single
+from cyclicxr.metrics.grounding import CELLS, box_mask, map_numbers, mean_over, pointing, points_inside, spread_patches
+from cyclicxr.metrics.interval import Measure, measure, paired, single
 from cyclicxr.training.corpus import to_float
 from cyclicxr.types import Geometry, PixelBox, UnitBox
 
 PHANTOMS = 200  # drawn films with a finding
 GRID, SHUFFLED = "same weights with its patches put back on the grid", "another finding's phrase on the same film"
 PRIOR, RANDOM = "mean box of the same finding on other films (blind)", "a box of the same size at a random place"
-
-# Which sentence of a phantom's report says a finding; a sentence that denies something never does.
-_SAYS = {
-    "cardiomegaly": r"cardiomegaly|enlarged|enlargement",
-    "left effusion": r"left.*effusion|effusion.*left",
-    "right effusion": r"right.*effusion|effusion.*right",
-    "right upper opacity": r"opacity in the right upper",
-    "right lower opacity": r"opacity in the right lower",
-    "left upper opacity": r"opacity in the left upper",
-    "left lower opacity": r"opacity in the left lower",
-    "nodule": r"nodule",
-    "pneumothorax": r"pneumothorax",
-    "pacemaker": r"pacemaker",
-    "catheter": r"catheter|central line",
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ class Seen:
     def numbers(self, place: Place) -> dict[str, float]:
         """All scores of this map."""
         centres = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
-        return pointing(self.scores, centres, place.boxes) | _map_numbers(spread_patches(self.scores, self.boxes), place)
+        return pointing(self.scores, centres, place.boxes) | map_numbers(spread_patches(self.scores, self.boxes), place.boxes)
 
 
 def score_grounding(model: Evaluated, case: Case, boxes: Path | None, out: Path) -> dict[str, Table]:
@@ -103,7 +87,7 @@ def score_grounding(model: Evaluated, case: Case, boxes: Path | None, out: Path)
     numbers[PRIOR] = [_prior(places, i) for i in range(len(places))]
     numbers[RANDOM] = _random_places(places, case.seed)
     films = len(pixels)
-    statistics = {name: _mean_over(found, places) for name, found in numbers.items()}
+    statistics = {name: mean_over(found, [place.film for place in places]) for name, found in numbers.items()}
     table: Table = {name: measure(statistic, films, case.seed) for name, statistic in statistics.items()}
     table[OURS] |= {"phrases": single(float(len(places)), films), "box area": single(_area(places), films)}
     against = {
@@ -126,7 +110,7 @@ def phantom_places(count: int, seed: int, size: int) -> tuple[UInt8[Tensor, "n s
         if len(films) == count:
             break
         phantom = draw_phantom(film_seed, size=size)
-        said = {finding: _sentence(phantom.report, finding) for finding in phantom.findings}
+        said = {finding: sentence_of(phantom.report, finding) for finding in phantom.findings}
         places += [Place(len(films), finding, text, (_inside(phantom.boxes[finding]),)) for finding, text in said.items()]
         films += [phantom.pixels] if said else []
     return torch.from_numpy(np.stack(films)), places
@@ -190,7 +174,7 @@ def _prior(places: Sequence[Place], index: int) -> dict[str, float]:
         return {}
     heat = np.mean([box_mask(other.boxes) for other in same], axis=0)
     best = np.argwhere(heat == heat.max()).mean(0)[::-1] + 0.5
-    return {"pointing game": float(points_inside(best[None] / CELLS, place.boxes)[0])} | _map_numbers(heat, place)
+    return {"pointing game": float(points_inside(best[None] / CELLS, place.boxes)[0])} | map_numbers(heat, place.boxes)
 
 
 def _random_places(places: Sequence[Place], seed: int) -> list[dict[str, float]]:
@@ -203,36 +187,11 @@ def _random_places(places: Sequence[Place], seed: int) -> list[dict[str, float]]
         box = (left, top, min(1.0, left + x1 - x0), min(1.0, top + y1 - y0))
         middle = np.array([[(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]])
         pointed = {"pointing game": float(points_inside(middle, place.boxes)[0])}
-        found.append(pointed | _map_numbers(box_mask([box]).astype(float), place))
+        found.append(pointed | map_numbers(box_mask([box]).astype(float), place.boxes))
     return found
 
 
 # ---- tables
-
-
-def _map_numbers(heat: Float[np.ndarray, "s s"], place: Place) -> dict[str, float]:
-    mask = box_mask(place.boxes)
-    return {
-        "CNR": contrast(heat, mask),
-        "mIoU": mean_overlap(heat, mask),
-        "mIoU, map stretched to 0..1": mean_overlap(stretched(heat), mask),
-    }
-
-
-def _mean_over(numbers: Sequence[dict[str, float]], places: Sequence[Place]) -> Statistic:
-    """Mean of each score over phrases when film i counts `weights[:, i]` times; scores that are no number are left out."""
-    names = list(dict.fromkeys(name for found in numbers for name in found))
-    values = np.array([[found.get(name, np.nan) for name in names] for found in numbers]).reshape(len(numbers), len(names))
-    known, of_film = np.isfinite(values), np.array([place.film for place in places])
-
-    def means(weights: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
-        of_phrase = weights[:, of_film]
-        total = of_phrase @ known
-        sums = of_phrase @ np.where(known, values, 0)
-        mean = np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0)
-        return {name: mean[:, column] for column, name in enumerate(names)}
-
-    return means
 
 
 def _by_finding(numbers: dict[str, list[dict[str, float]]], places: Sequence[Place], seed: int) -> Table:
@@ -245,7 +204,7 @@ def _by_finding(numbers: dict[str, list[dict[str, float]]], places: Sequence[Pla
         for name, found in numbers.items():
             pointed = [{"pointing game": found[i]["pointing game"]} for i in rows if "pointing game" in found[i]]
             if len(pointed) == len(rows):
-                row[name] = measure(_mean_over(pointed, those), len(number), seed)["pointing game"]
+                row[name] = measure(mean_over(pointed, [place.film for place in those]), len(number), seed)["pointing game"]
         table[f"{finding} ({len(rows)} phrases)"] = row | {"box area": single(_area(those), len(number))}
     return table
 
@@ -261,14 +220,6 @@ def _seeds(seed: int) -> Iterator[int]:
     rng = np.random.default_rng(seed)
     while True:
         yield int(rng.integers(0, 2**31))
-
-
-def _sentence(report: str, finding: str) -> str:
-    """The sentence of a phantom's report that says the finding."""
-    for text, _, _ in sentences(report):
-        if re.search(_SAYS[finding], text, re.IGNORECASE) and not re.match(r"(there is )?no\b", text, re.IGNORECASE):
-            return text
-    raise ValueError(f"phantom: no sentence says '{finding}' in: {report}")
 
 
 def _inside(box: UnitBox) -> UnitBox:

@@ -106,7 +106,8 @@ def mean_patch(matcher: AdaMatch) -> Callable[[Tensor], Tensor]:
 @torch.inference_mode()
 def similarities(matcher: AdaMatch, pixels: UInt8[Tensor, "n h w"], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Similarity of every film with every text, the matcher's own: image-to-text (n, c) and text-to-image (n, c), in float32."""
-    patches = over_films(lambda films: matcher.encode_films(films).features, pixels)  # (n, p, d)
+    where = matcher.log_temperature.device
+    patches = over_films(lambda films: matcher.encode_films(films.to(where)).features, pixels)  # (n, p, d)
     to_text, to_film = torch.empty(len(pixels), len(texts)), torch.empty(len(pixels), len(texts))
     for start in range(0, len(texts), _SCORED_TEXTS):
         words = matcher.encode_texts(list(texts[start : start + _SCORED_TEXTS]))
@@ -114,5 +115,6 @@ def similarities(matcher: AdaMatch, pixels: UInt8[Tensor, "n h w"], texts: Seque
         features, mask = words.features[:, :longest].float(), words.mask[:, :longest]
         for film in range(0, len(pixels), _SCORED_FILMS):
             block = slice(film, film + _SCORED_FILMS), slice(start, start + _SCORED_TEXTS)
-            to_text[block], to_film[block] = matcher.similarity(patches[block[0]], features, mask)
+            found = matcher.similarity(patches[block[0]], features, mask)
+            to_text[block], to_film[block] = found[0].cpu(), found[1].cpu()
     return to_text.numpy(), to_film.numpy()

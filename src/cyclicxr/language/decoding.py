@@ -35,7 +35,7 @@ class Cache:
         config = model.config
         heads = config.num_attention_heads
         shape = (config.num_hidden_layers, batch, heads, capacity, config.hidden_size // heads)
-        self.keys, self.values = (torch.empty(shape, dtype=model.dtype) for _ in range(2))
+        self.keys, self.values = (torch.empty(shape, dtype=model.dtype, device=model.device) for _ in range(2))
         self.length = 0
         self.prompt: tuple[Tensor, Tensor] | None = None
 
@@ -149,9 +149,10 @@ class Session:
         self, model: GPTNeoXForCausalLM, prompts: Sequence[Sequence[int]], choices: Int[Tensor, " v"], padding: int, new_tokens: int
     ) -> None:
         longest = max(len(prompt) for prompt in prompts)
-        ids = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        places = torch.arange(longest + new_tokens)
+        where = model.device
+        ids = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=where)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=where)
+        places = torch.arange(longest + new_tokens, device=where)
         self.answers = model.get_output_embeddings().weight[choices]  # (v, d), gathered once for all tokens
         self.model, self.cache = model, Cache(model, len(prompts), longest + new_tokens)
         self.positions = (places[None] - (longest - lengths)[:, None]).clamp(min=0)  # (b, u)
@@ -181,8 +182,9 @@ class Session:
         start, end = self.cache.length, self.cache.length + ids.shape[1]
         mask = None
         if self.padded:
-            causal = torch.arange(end)[None] <= torch.arange(start, end)[:, None]  # (t, u)
-            itself = torch.arange(end)[None] == torch.arange(start, end)[:, None]  # padding looks at itself: no empty softmax
+            places = torch.arange(end, device=ids.device)
+            causal = places[None] <= places[start:, None]  # (t, u)
+            itself = places[None] == places[start:, None]  # padding looks at itself: no empty softmax
             mask = (causal & self.real[:, None, :end] | itself)[:, None]  # (b, 1, t, u)
         return hidden_states(self.model, ids, self.positions[:, start:end], mask, self.cache)[:, -1]
 
@@ -210,10 +212,11 @@ def candidates(
         top_k: tokens to choose from.
     """
     copies, most = chances.shape
+    choices, chances = choices.to(model.device), chances.to(model.device)
     session = Session(model, [prompt], choices, end, most)
     session.share(copies)
     written: list[list[int]] = [[] for _ in range(copies)]
-    texts, unfinished = torch.arange(copies), torch.ones(copies, dtype=torch.bool)
+    texts, unfinished = torch.arange(copies, device=model.device), torch.ones(copies, dtype=torch.bool, device=model.device)
     for place in range(most):
         ids = choices[pick(session.logits(), chances[texts, place], temperature, top_k)]
         unfinished &= ids != end
@@ -255,6 +258,7 @@ def sample(
         top_k: tokens to choose from.
     """
     rows = len(prompts)
+    choices, chances = choices.to(model.device), chances.to(model.device)
     doubled = [*prompts, *([unconditional] * rows if guidance != 1 else [])]
     session = Session(model, doubled, choices, padding, chances.shape[1])
     drawn = []

@@ -22,7 +22,8 @@ from transformers.utils import logging as hugging_face
 
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import LanguageConfig, from_json
-from cyclicxr.language import decoding
+from cyclicxr.language import decoding, lora
+from cyclicxr.language.int8 import Int8Linear, quantize
 from cyclicxr.language.prompt import IGNORED, Batch, Example, collate, drawing_prompt, report_prompt
 from cyclicxr.language.vocabulary import Vocabulary
 from cyclicxr.pretrained import load_pretrained
@@ -66,31 +67,39 @@ class LanguageModel(nn.Module):
             code_vectors: what the codes stand for; where given, image tokens that look alike begin alike.
 
         Raises:
-            InputError: `lora_rank` is not 0 (not there yet), or the pretrained model is no GPT-NeoX.
+            InputError: the pretrained model is no GPT-NeoX, or `lora_rank` asks for peft and it is not installed.
         """
-        if cfg.lora_rank:
-            raise InputError(f"language.lora_rank: {cfg.lora_rank} is not supported yet; use 0, full fine-tuning")
         model = _pretrained(cfg, len(vocabulary)) if cfg.pretrained else GPTNeoXForCausalLM(_architecture(cfg, len(vocabulary)))
         if code_vectors is not None:
             model.get_input_embeddings().weight.data[vocabulary.image_choices()] = spread(code_vectors, model.config.hidden_size)
+        if cfg.lora_rank:
+            lora.adapt(model, cfg.lora_rank, vocabulary.special())
         if cfg.checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         return cls(model, vocabulary, cfg, image_tokens)
 
     @classmethod
-    def load(cls, directory: Path) -> LanguageModel:
-        """What `save` wrote, in eval mode and float32.
+    def load(cls, directory: Path, weights: str | None = None) -> LanguageModel:
+        """What `save` wrote, in eval mode.
+
+        Args:
+            directory: of the model.
+            weights: one of `config.WEIGHTS`; None is `language.weights` as it was when the model was trained.
 
         Raises:
             InputError: a file is missing or unreadable.
         """
         settings = read_json(directory / SETTINGS)
+        cfg = from_json(LanguageConfig, settings["language"], "language")
+        cfg = dataclasses.replace(cfg, weights=weights or cfg.weights)
         try:
             with _quietly():
-                model = AutoModelForCausalLM.from_pretrained(str(directory), dtype=torch.float32, attn_implementation=decoding.ATTENTION)
+                dtype = torch.float32 if cfg.weights == "float32" else torch.bfloat16  # never the whole in float32 on the way
+                model = AutoModelForCausalLM.from_pretrained(str(directory), dtype=dtype, attn_implementation=decoding.ATTENTION)
         except OSError as error:
             raise InputError(f"{directory}: no whole language model ({str(error).splitlines()[0]}); restore it or train again") from None
-        cfg = from_json(LanguageConfig, settings["language"])
+        if cfg.weights == "int8":
+            quantize(model.gpt_neox.layers)
         return cls(model, Vocabulary.load(directory), cfg, int(settings["image_tokens"])).eval()
 
     def save(self, directory: Path, *, half: bool = True, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -100,15 +109,20 @@ class LanguageModel(nn.Module):
             directory: is replaced where it exists.
             half: store float16.
             weights: the whole `state_dict()`, where this process holds a part of it; None is the model's own.
+
+        Raises:
+            InputError: the weights are int8, which Hugging Face would not understand.
         """
+        if any(isinstance(module, Int8Linear) for module in self.model.modules()):
+            raise InputError(f"{directory}: int8 weights are not saved; load the model with weights 'bfloat16' or 'float32' to save it")
         directory.parent.mkdir(parents=True, exist_ok=True)
         token = secrets.token_hex(4)
         own = self.state_dict() if weights is None else weights
-        named = {name.removeprefix("model."): tensor for name, tensor in own.items()}
+        named = lora.merged({name.removeprefix("model."): tensor for name, tensor in own.items()}, self.vocabulary.special())
         temporary, old = directory.with_name(f".{directory.name}.{token}.part"), directory.with_name(f".{directory.name}.{token}.old")
         try:
             with _quietly():
-                self.model.save_pretrained(str(temporary), state_dict=_halved(named) if half else named)
+                lora.plain(self.model).save_pretrained(str(temporary), state_dict=_halved(named) if half else named)
             self.vocabulary.save(temporary)
             write_json(temporary / SETTINGS, {"language": dataclasses.asdict(self.cfg), "image_tokens": self.image_tokens})
             if directory.exists():

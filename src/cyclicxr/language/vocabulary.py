@@ -20,7 +20,7 @@ from cyclicxr.types import InputError
 
 INSTRUCTION, INPUT, KEYWORDS = "### Instruction:", "### Input:", "### Keywords:"
 KEYPATCHES, RESPONSE, END, PADDING = "### Keypatches:", "### Response:", "### End", "<|padding|>"
-KEYS = (INSTRUCTION, INPUT, KEYWORDS, KEYPATCHES, RESPONSE, END, PADDING)  # dolly has the first, the fifth and the sixth
+KEYS = (INSTRUCTION, INPUT, KEYWORDS, KEYPATCHES, RESPONSE, END, PADDING)  # dolly has the first, the sixth and, as GPT-NeoX, the last
 
 
 class Vocabulary:
@@ -137,6 +137,10 @@ class Vocabulary:
     def report_choices(self) -> Int[Tensor, " v"]:
         """Ids that a report may hold: ordinary text, and the end."""
         return torch.tensor([i for i in range(len(self)) if i not in self._special or i == self.end])
+
+    def special(self) -> Int[Tensor, " t"]:
+        """Ids of all that is no text: the keys of the prompts, image tokens, and what a pretrained tokenizer brought."""
+        return torch.tensor(sorted(self._special))
 
     def image_choices(self) -> Int[Tensor, " v"]:
         """Ids that a film may hold."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -40,6 +40,10 @@ class FilmPatches:
     anchors: Float[Tensor, "n 2"]
     shifts: Float[Tensor, "b n 2"]
     pooled: Float[Tensor, "b f"]
+
+    def cpu(self) -> FilmPatches:
+        """The same in main memory."""
+        return FilmPatches(*(getattr(self, each.name).cpu() for each in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,51 @@ _TOKEN = r"[a-z]+"
 
 
 @dataclass(frozen=True)
+class TextSpace:
+    """The linear space of texts: the words and pairs of words that they hold, each by how rare it is, in few directions.
+
+    Args:
+        terms: t words and pairs of words, in the order of the columns.
+        rarity: (t,) one over the deviation of a term's occurrence in the training reports.
+        directions: (t, r) the r directions in which training reports differ most.
+        usual: (r,) the mean training report.
+    """
+
+    terms: tuple[str, ...]
+    rarity: Float[np.ndarray, " t"]
+    directions: Float[np.ndarray, "t r"]
+    usual: Float[np.ndarray, " r"]
+
+
+def learn_texts(reports: Sequence[str], config: MatchConfig, seed: int) -> tuple[TextSpace, Float[np.ndarray, "n r"]]:
+    """The space of the training reports, and each of them in it.
+
+    Args:
+        reports: without marks of removed words.
+        config: its `global_*` numbers.
+        seed: of the singular value decomposition.
+
+    Raises:
+        InputError: fewer than two terms are in `global_least` reports.
+    """
+    counter = CountVectorizer(binary=True, ngram_range=(1, 2), min_df=min(config.global_least, len(reports)), token_pattern=_TOKEN)
+    try:
+        counts = counter.fit_transform(reports)
+    except ValueError:
+        counts = sparse.csr_matrix((len(reports), 0))
+    held = counts.getnnz(axis=0)
+    telling = held < counts.shape[0]  # what all reports hold tells them apart as little as what few hold
+    counts, names = counts[:, telling], counter.get_feature_names_out()[telling] if counts.shape[1] else ()
+    if counts.shape[1] < 2:
+        few = f"fewer than two terms are in {config.global_least} of {len(reports)} reports"
+        raise InputError(f"global alignment: {few}; give more reports")
+    scaler = StandardScaler(with_mean=False)
+    reduce = TruncatedSVD(min(config.global_dimensions, counts.shape[1] - 1), random_state=seed)
+    reduced = reduce.fit_transform(scaler.fit_transform(counts.astype(np.float64)))
+    return TextSpace(tuple(names), 1 / scaler.scale_, reduce.components_.T, reduced.mean(0)), reduced
+
+
+@dataclass(frozen=True)
 class GlobalAlignment:
     """What `fit` learned.
 
@@ -67,31 +112,20 @@ class GlobalAlignment:
         Raises:
             InputError: fewer than two terms are in `global_least` reports.
         """
-        counter = CountVectorizer(binary=True, ngram_range=(1, 2), min_df=min(config.global_least, len(reports)), token_pattern=_TOKEN)
-        try:
-            counts = counter.fit_transform(reports)
-        except ValueError:
-            counts = sparse.csr_matrix((len(reports), 0))
-        if counts.shape[1] < 2:
-            few = f"fewer than two terms are in {config.global_least} of {len(reports)} reports"
-            raise InputError(f"global alignment: {few}; give more reports")
-        scaler, seen = StandardScaler(with_mean=False), StandardScaler()
-        scaled = scaler.fit_transform(counts.astype(np.float64))
-        reduce = TruncatedSVD(min(config.global_dimensions, counts.shape[1] - 1), random_state=seed)
-        reduced = reduce.fit_transform(scaled)
-        usual = reduced.mean(0)
-        ridge = Ridge(config.global_penalty, fit_intercept=False).fit(seen.fit_transform(films.numpy()), reduced - usual)
+        text, reduced = learn_texts(reports, config, seed)
+        seen = StandardScaler()
+        ridge = Ridge(config.global_penalty, fit_intercept=False).fit(seen.fit_transform(films.numpy()), reduced - text.usual)
         learned = {
-            "rarity": 1 / scaler.scale_,
-            "directions": reduce.components_.T,
-            "usual": usual,
+            "rarity": text.rarity,
+            "directions": text.directions,
+            "usual": text.usual,
             "centre": seen.mean_,
             "scale": seen.scale_,
             "weights": ridge.coef_.T,
             "deviations": np.ones(3),
         }
         tensors = {name: torch.from_numpy(np.asarray(part)).float() for name, part in learned.items()}
-        return cls(tuple(counter.get_feature_names_out()), **tensors)
+        return cls(text.terms, **tensors)
 
     def expect(self, films: Float[Tensor, "b f"]) -> Float[Tensor, "b r"]:
         """The report that a film calls for, as a unit vector."""

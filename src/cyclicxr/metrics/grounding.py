@@ -1,4 +1,5 @@
-"""Does a map of a phrase lie where its boxes are? Pointing game, share of the best patches inside, contrast, and overlap; knows no model.
+"""Does a map of a phrase lie where its boxes are, and do patches move there? Pointing game, share of the best patches inside, contrast,
+overlap, and movement; knows no model.
 
 Coordinates are in [0, 1] of the film, x to the right and y downwards; a map is a square grid over it, a cell's value that of its centre.
 """
@@ -10,10 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from cyclicxr.metrics.interval import Statistic
 from cyclicxr.types import InputError, UnitBox
 
 CELLS = 128  # along a side of a map
 TOP = 5  # best patches whose share inside is counted
+NEAREST = 16  # patches outside of a box whose movement is measured
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # [BioViL] of mIoU
 
 
@@ -94,6 +97,64 @@ def stretched(heat: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
     """The map from its lowest value, 0, to its highest, 1; a flat map is 0."""
     width = heat.max() - heat.min()
     return (heat - heat.min()) / width if width > 0 else np.zeros_like(heat)
+
+
+def map_numbers(heat: Float[np.ndarray, "s s"], boxes: Sequence[UnitBox]) -> dict[str, float]:
+    """Contrast and overlap of a map with a phrase's boxes."""
+    mask = box_mask(boxes, len(heat))
+    return {
+        "CNR": contrast(heat, mask),
+        "mIoU": mean_overlap(heat, mask),
+        "mIoU, map stretched to 0..1": mean_overlap(stretched(heat), mask),
+    }
+
+
+def moved_towards(anchors: Float[np.ndarray, "n 2"], shifts: Float[np.ndarray, "n 2"], box: UnitBox) -> float:
+    """How far the `NEAREST` patches that begin outside of a box moved towards its centre, mean; below 0 where they moved away.
+
+    A patch at (.2, .5) that moved by (.1, .1) moved .1 towards a box around (.6, .5). NaN where every patch begins inside.
+
+    Args:
+        anchors: centres of the fixed patches.
+        shifts: of each patch's centre; in the same unit as the answer.
+        box: corners.
+    """
+    outside = np.flatnonzero(~points_inside(anchors, [box]))
+    low, high = np.array(box[:2]), np.array(box[2:])
+    gap = np.linalg.norm(np.maximum(0, np.maximum(low - anchors[outside], anchors[outside] - high)), axis=1)
+    near = outside[np.argsort(gap, kind="stable")[:NEAREST]]
+    if not near.size:
+        return float("nan")
+    way = (low + high) / 2 - anchors[near]
+    return float(((shifts[near] * way).sum(1) / np.linalg.norm(way, axis=1)).mean())
+
+
+def area_inside(patches: Float[np.ndarray, "n 4"], box: UnitBox) -> float:
+    """The share of the patches' area, added up, that lies in a box; NaN where they have none."""
+    low, high = np.maximum(patches[:, :2], box[:2]), np.minimum(patches[:, 2:], box[2:])
+    total = float((patches[:, 2:] - patches[:, :2]).prod(1).sum())
+    return float(np.clip(high - low, 0, None).prod(1).sum()) / total if total > 0 else float("nan")
+
+
+def mean_over(numbers: Sequence[dict[str, float]], films: Sequence[int]) -> Statistic:
+    """Mean of each score over phrases when film i counts `weights[:, i]` times; scores that are no number are left out.
+
+    Args:
+        numbers: scores of each phrase, by name.
+        films: of each phrase.
+    """
+    names = list(dict.fromkeys(name for found in numbers for name in found))
+    values = np.array([[found.get(name, np.nan) for name in names] for found in numbers]).reshape(len(numbers), len(names))
+    known, of_film = np.isfinite(values), np.array(films)
+
+    def means(weights: Float[np.ndarray, "r n"]) -> dict[str, Float[np.ndarray, " r"]]:
+        of_phrase = weights[:, of_film]
+        total = of_phrase @ known
+        sums = of_phrase @ np.where(known, values, 0)
+        mean = np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0)
+        return {name: mean[:, column] for column, name in enumerate(names)}
+
+    return means
 
 
 def _cells(low: float, high: float, cells: int) -> slice:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from cyclicxr import processes
 from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, sha256_of, write_json
+from cyclicxr.codebooks.entities import extractor
+from cyclicxr.codebooks.reader import WEIGHTS as READER
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
 from cyclicxr.config import Preset
@@ -29,7 +31,7 @@ from cyclicxr.training.precision import mixed_precision
 log = logging.getLogger(__name__)
 
 BATCH = 32
-PARTS = ("match.safetensors", "vqgan.safetensors", "textual_codebook.json", "visual_codebook.safetensors")
+PARTS = ("match.safetensors", "vqgan.safetensors", "textual_codebook.json", READER, "visual_codebook.safetensors")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Material:
 
     Args:
         codes: (v, n, s) codes of the films.
-        keywords: of each variant of each film, the most telling first.
+        keywords: of each variant of each film, the most telling first: matched to it, or those that its report affirms.
         keypatches: codes of each report's keypatches; never one of the study itself.
         pooled: (n, f) of each film as it is, for the global alignment.
         reports: without marks of removed words.
@@ -56,7 +58,7 @@ class Material:
         return len(self.reports)
 
 
-def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int) -> Material:
+def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hints: str = "film") -> Material:
     """Encode each film and match each film and report, or read what an earlier call with the same parts, films and numbers wrote.
 
     Args:
@@ -64,16 +66,19 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int) -> 
         preset: seed and numbers of the parts.
         run: whose model directory holds the parts.
         variants: encodings of a film; the first is the film itself, the others are augmented.
+        hints: keywords "film", matched to each variant, or "report", those that the report affirms itself.
     """
-    stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, variants)}"
+    stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, variants, hints)}"
     reports, ids = [without_marks(report) or report for report in corpus.reports], [study.id for study in corpus.studies]
     if stored.with_suffix(".json").exists():
-        hints = read_json(stored.with_suffix(".json"))
-        tensors = load_tensors(stored.with_suffix(".safetensors"))
-        return Material(tensors["codes"], hints["keywords"], hints["keypatches"], tensors["pooled"], reports, ids)
+        found, tensors = read_json(stored.with_suffix(".json")), load_tensors(stored.with_suffix(".safetensors"))
+        return Material(tensors["codes"], found["keywords"], found["keypatches"], tensors["pooled"], reports, ids)
     log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
     matcher = AdaMatch.load(run.model)
-    codes, keywords, pooled = _films(corpus, preset, run.model, matcher, variants)
+    codebook = TextualCodebook.load(run.model / "textual_codebook.json")
+    codes, keywords, pooled = _films(corpus, preset, run.model, matcher, codebook if hints == "film" else None, variants)
+    if hints == "report":
+        keywords = [codebook.named(reports, extractor(preset.codebooks))] * variants
     keypatches = _keypatches(corpus, run.model, matcher, reports)
     save_tensors(stored.with_suffix(".safetensors"), {"codes": codes, "pooled": pooled})
     write_json(stored.with_suffix(".json"), {"keywords": keywords, "keypatches": keypatches})
@@ -81,10 +86,12 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int) -> 
 
 
 @torch.inference_mode()
-def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, variants: int) -> tuple[Tensor, list[list[list[str]]], Tensor]:
+def _films(
+    corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, codebook: TextualCodebook | None, variants: int
+) -> tuple[Tensor, list[list[list[str]]], Tensor]:
+    """Codes and keywords of each variant of each film, and the pooled patches of the films as they are; no keywords without a codebook."""
     where = processes.device()
     vqgan, looking = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).to(where), copy.deepcopy(matcher).to(where)
-    codebook = TextualCodebook.load(model / "textual_codebook.json")
     codes: list[Tensor] = []
     pooled: list[Tensor] = []
     keywords: list[list[list[str]]] = []
@@ -96,9 +103,11 @@ def _films(corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, varia
             pixels = augment(pixels) if variant else pixels
             with mixed_precision() if variant else nullcontext():  # the film itself as it will be encoded when it matters
                 rows.append(vqgan.encode(pixels).flatten(1).cpu())
-                patches = looking.encode_films(pixels)
-                found += codebook.match_features(matcher, patches.features.cpu())
-            pooled += [] if variant else [patches.pooled.cpu()]
+                if codebook is None and variant:
+                    continue
+                patches = looking.encode_films(pixels).cpu()
+                found += [] if codebook is None else codebook.match_patches(matcher, patches)
+            pooled += [] if variant else [patches.pooled]
         codes.append(torch.cat(rows))
         keywords.append([[keyword.text for keyword in film] for film in found])
     return torch.stack(codes), keywords, torch.cat(pooled)
@@ -114,9 +123,9 @@ def _keypatches(corpus: Corpus, model: Path, matcher: AdaMatch, reports: list[st
     ]
 
 
-def _fingerprint(corpus: Corpus, preset: Preset, model: Path, variants: int) -> str:
-    digest = hashlib.sha256(f"pooled {preset.seed} {variants} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
+def _fingerprint(corpus: Corpus, preset: Preset, model: Path, variants: int, hints: str) -> str:
+    digest = hashlib.sha256(f"pooled {preset.seed} {variants} {hints} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
     digest.update(corpus.pixels.numpy().data)
     for part in PARTS:
-        digest.update(sha256_of(model / part).encode())
+        digest.update(sha256_of(model / part).encode() if (model / part).exists() else b"none")
     return digest.hexdigest()[:16]

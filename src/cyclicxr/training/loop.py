@@ -90,6 +90,12 @@ class RunDirectory:
         """Note what a finished stage learned, measured on the validation split."""
         write_json(self.root / "record.json", {**self.records(), stage: dict(numbers)})
 
+    def forget(self, stage: str) -> None:
+        """Let a stage that is finished begin again: its record and its checkpoints go, its part of the model stays until then."""
+        for checkpoint in self.root.glob(f"checkpoints/{stage}*.safetensors"):
+            checkpoint.unlink()
+        write_json(self.root / "record.json", {name: numbers for name, numbers in self.records().items() if name != stage})
+
 
 @dataclass(frozen=True)
 class Start:

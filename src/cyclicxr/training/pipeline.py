@@ -9,6 +9,7 @@ from pathlib import Path
 from cyclicxr import processes
 from cyclicxr.checkpoint import provenance, read_preset, write_json, write_preset
 from cyclicxr.config import Preset
+from cyclicxr.parts import SETTINGS, outdated, record_parts, unrecorded
 from cyclicxr.training import train_classifier, train_codebooks, train_llm, train_match, train_vqgan
 from cyclicxr.training.card import write_card
 from cyclicxr.training.corpus import Corpus, load_corpus
@@ -35,7 +36,8 @@ def train(studies: Path, preset: Preset, out: Path, stage: str | None = None, re
         preset: the numbers.
         out: run directory; the model grows in `out/model`.
         stage: one of `STAGES`; None is all, in order.
-        resume: leave finished stages alone and go on with an unfinished one from its last checkpoint.
+        resume: leave finished stages alone and go on with an unfinished one from its last checkpoint; one that was made from another
+            earlier stage than is there now is trained again.
 
     Raises:
         InputError: an unknown stage, a run that is already there, a resumed run with other numbers, a table that is wrong.
@@ -48,10 +50,8 @@ def train(studies: Path, preset: Preset, out: Path, stage: str | None = None, re
             if processes.is_first():
                 _begin(run, preset, resume or stage is not None)
             corpus = load_corpus(studies, preset.encoder.size, out / "cache", preset.encoder.fit)
-        finished = run.records() if resume and stage is None else {}
-        processes.wait()  # until all have read what was finished before
         for name in [stage] if stage else STAGES:
-            if name in finished:
+            if resume and _is_finished(run, name) and stage is None:
                 log.info("%s is finished", name)
             else:
                 log.info("stage %s", name)
@@ -60,10 +60,26 @@ def train(studies: Path, preset: Preset, out: Path, stage: str | None = None, re
     return run
 
 
+def _is_finished(run: RunDirectory, name: str) -> bool:
+    """Whether a stage is recorded as finished; one that the earlier stages have left behind is forgotten."""
+    finished = name in run.records()
+    behind = finished and outdated(run.model, name)
+    processes.wait()  # until all have seen the same
+    if behind and processes.is_first():
+        log.warning("%s was made from other parts than are there now; it is trained again", name)
+        run.forget(name)
+    if finished and not behind and processes.is_first() and unrecorded(run.model, name):
+        record_parts(run.model, [SETTINGS, name])
+    processes.wait()
+    return finished and not behind
+
+
 def _train_stage(name: str, corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
     if processes.is_first() or name not in ALONE:
         STAGES[name](corpus, preset, run, resume)
     processes.wait()
+    if processes.is_first():
+        record_parts(run.model, [SETTINGS, name])
 
 
 def _describe(run: RunDirectory, preset: Preset, studies: Path) -> None:

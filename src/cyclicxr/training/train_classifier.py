@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from cyclicxr import processes
 from cyclicxr.config import Preset
 from cyclicxr.data.openi import FINDINGS, findings_of
+from cyclicxr.data.reports import without_marks
+from cyclicxr.match.global_alignment import learn_texts
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
@@ -54,19 +56,45 @@ def auc(scores: Float[Tensor, "n f"], truth: Float[Tensor, "n f"], findings: Seq
     return {**({"mean": sum(found.values()) / len(found)} if found else {}), **found}
 
 
+class Pretraining(nn.Module):
+    """The classifier with a second head, which tells the words of the report from the same features; that one is learned for the encoder's
+    sake and not kept.
+
+    Args:
+        classifier: is trained.
+        directions: of the reports' space.
+    """
+
+    def __init__(self, classifier: FilmClassifier, directions: int) -> None:
+        super().__init__()
+        self.classifier, self.words = classifier, nn.Linear(classifier.head.in_features, directions)
+
+    def forward(self, pixels: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b r"]]:
+        """Films in [0, 1] -> logits of the findings, and the report that they call for."""
+        features = self.classifier.dropout(self.classifier.features(pixels))
+        return self.classifier.head(features), self.words(features)
+
+
 class ClassifierTraining(OnStudies):
-    """Binary cross-entropy over the findings, AdamW, bf16 where it is safe; keeps a running average of the weights."""
+    """Binary cross-entropy over the findings, and squared error of the report's words; AdamW, bf16 where it is safe; keeps a running
+    average of the weights.
+    """
 
     parts = ("model", "average", "optimizer")
 
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, findings: Sequence[str]) -> None:
         self.train, self.val, self.preset = train, val, preset
         self.config = preset.classifier
-        self.model = FilmClassifier.build(preset.encoder, findings, self.config.dropout).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        reports = [without_marks(report) for report in train.reports]
+        text, reduced = learn_texts(reports, preset.match, preset.seed)
+        centred = torch.from_numpy(reduced - text.usual).float()
+        self.said = centred / centred.square().mean().sqrt()  # what always expects the usual report has an error of 1
+        classifier = FilmClassifier.build(preset.encoder, findings, self.config.dropout)
+        self.model = Pretraining(classifier, self.said.shape[1]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
         self.average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=ema, use_buffers=True)
         self.average.to(processes.device())
-        self.logits = processes.parallel(self.model, self.model, partly=True)
+        self.heads = processes.parallel(self.model, self.model, partly=True)
         self.optimizer = torch.optim.AdamW(decayed(self.model, self.config.weight_decay), lr=self.config.learning_rate)
         self.truth = labels(train.studies, findings)
         self.val_truth = labels(val.studies, findings)
@@ -81,15 +109,22 @@ class ClassifierTraining(OnStudies):
         set_rate(self.optimizer, rate)
         self.model.train()
         pixels = augment(self.films(indices))
+        truth, said = self.truth[indices].to(pixels.device), self.said[indices].to(pixels.device)
+        if self.config.mixup:
+            share = float(torch.distributions.Beta(self.config.mixup, self.config.mixup).sample())
+            order = torch.randperm(len(indices), device=pixels.device)
+            pixels, truth, said = (share * part + (1 - share) * part[order] for part in (pixels, truth, said))
         with mixed_precision():
-            logits = self.logits(pixels)
-        loss = functional.binary_cross_entropy_with_logits(logits.float(), self.truth[indices].to(logits.device))
+            logits, expected = self.heads(pixels)
+        found = functional.binary_cross_entropy_with_logits(logits.float(), truth)
+        words = functional.mse_loss(expected.float(), said)
+        loss = found + self.config.words_weight * words
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.model)
-        return {"loss": float(loss.detach()), "rate": rate, "gradient norm": float(norm)}
+        return {"loss": float(loss.detach()), "words": float(words.detach()), "rate": rate, "gradient norm": float(norm)}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -97,9 +132,12 @@ class ClassifierTraining(OnStudies):
         model = self.average.eval()
         with mixed_precision():
             films = (self.val.films(rows).to(processes.device()) for rows in in_order(len(self.val), 64))
-            scores = torch.cat([model(pixels).float().cpu() for pixels in films])
+            scores = torch.cat([model(pixels)[0].float().cpu() for pixels in films])
         loss = functional.binary_cross_entropy_with_logits(scores, self.val_truth)
-        return {"loss": float(loss), **{f"AUC {name}": value for name, value in auc(scores, self.val_truth, self.model.findings).items()}}
+        return {
+            "loss": float(loss),
+            **{f"AUC {name}": value for name, value in auc(scores, self.val_truth, self.model.classifier.findings).items()},
+        }
 
 
 def in_order(n: int, batch: int) -> list[list[int]]:
@@ -118,9 +156,9 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     training = ClassifierTraining(films, val, preset, learnable(films, preset.classifier.min_films))
     run_loop("classifier", training, run, epochs=preset.classifier.epochs, seed=preset.seed, resume=resume)
     averaged = training.average.module
-    assert isinstance(averaged, FilmClassifier)
+    assert isinstance(averaged, Pretraining)
     if processes.is_first():
-        averaged.save(run.model)
-        findings, seconds = list(training.model.findings), seconds_spent(run, "classifier")
+        averaged.classifier.save(run.model)
+        findings, seconds = list(averaged.classifier.findings), seconds_spent(run, "classifier")
         run.record("classifier", {**training.validate(), "findings": findings, "seconds": seconds})
     processes.wait()

@@ -46,6 +46,7 @@ WHOLE_FILMS = 0.85  # [ours] progress after which reports are learned from all t
 CLIP = 1.0  # [ours] largest norm of the gradient
 POOL = 16  # batches sorted by length together, so that little is padded
 WRITTEN = 200  # validation reports written at the end
+TRAINED = whole_states.StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False)  # not LoRA's base
 WHOLE = whole_states.StateDictOptions(full_state_dict=True, cpu_offload=True)  # of a model that is split over processes, to the first one
 
 
@@ -107,14 +108,14 @@ class LanguageTrainer(Stateful):
         return {name: tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimiser by the weights' names, whole, on the first process."""
-        model, optimizer = whole_states.get_state_dict(self.model, self.optimizer, options=WHOLE)
+        """Trained weights and optimiser by the weights' names, whole, on the first process."""
+        model, optimizer = whole_states.get_state_dict(self.model, self.optimizer, options=TRAINED)
         return {"model": model, "optimizer": optimizer}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave, each process its part."""
         states = {"model_state_dict": state["model"], "optim_state_dict": state["optimizer"]}
-        whole_states.set_state_dict(self.model, self.optimizer, **states, options=WHOLE)
+        whole_states.set_state_dict(self.model, self.optimizer, **states, options=TRAINED)
 
     def share(self, examples: list[int], number: int, of: int) -> list[int]:
         """A share of the drawings and one of the reports; none at all where either is too little."""
@@ -199,7 +200,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         return
     val = corpus.split("val")
     with processes.first_goes_first():
-        material = gather(corpus.split("train"), preset, run, preset.language.film_variants)
+        material = gather(corpus.split("train"), preset, run, preset.language.film_variants, preset.language.hints)
         val_material = gather(val, preset, run, 1)
     torch.manual_seed(preset.seed)
     model = new_model(material, preset.language, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
@@ -250,4 +251,6 @@ def _weight(batch: Batch) -> float:
 
 
 def _kept(hints: Sequence[Any], dropout: float) -> list[Any]:
-    return [hint for hint, chance in zip(hints, torch.rand(len(hints)).tolist(), strict=True) if chance >= dropout]
+    """Hints without some: a share between 0 and twice `dropout`, anew for each example, so that few hints and many are both learned."""
+    share = 2 * dropout * float(torch.rand(()))
+    return [hint for hint, chance in zip(hints, torch.rand(len(hints)).tolist(), strict=True) if chance >= share]

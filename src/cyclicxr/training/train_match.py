@@ -168,7 +168,8 @@ def align(matcher: AdaMatch, train: Corpus, val: Corpus, preset: Preset) -> tupl
 
 def pooled(matcher: AdaMatch, corpus: Corpus, batch: int = 64) -> Float[Tensor, "n f"]:
     """The pooled patches of every film."""
-    return torch.cat([matcher.encode_films(corpus.films(rows)).pooled for rows in in_order(len(corpus), batch)])
+    where = matcher.log_temperature.device
+    return torch.cat([matcher.encode_films(corpus.films(rows).to(where)).pooled.cpu() for rows in in_order(len(corpus), batch)])
 
 
 def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
@@ -185,7 +186,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         training.model.save(run.model)
         tokens = training.model.tokens(training.reports)
         counted = {"reports cut": tokens.cut, "reports of unknown words": tokens.unknown}
-        learned, gained = align(AdaMatch.load(run.model), training.train, training.val, preset)
+        learned, gained = align(AdaMatch.load(run.model).to(processes.device()), training.train, training.val, preset)
         learned.save(run.model)
         run.record("match", {**training.validate(), **gained, **counted, "seconds": seconds_spent(run, "match")})
     processes.wait()

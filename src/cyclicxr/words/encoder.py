@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from cyclicxr.types import InputError
 ARCHITECTURE = "text_config.json"
 SETTING = "words.pretrained"
 SPARE_ROWS = 128  # of a BERT's embeddings behind its tokenizer's last entry: vocabularies are rounded up to a multiple of at most so many
+_HALF = re.compile(r"[\ud800-\udfff]")
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -85,8 +87,11 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, reports: Sequence[str], max_tok
         max_tokens: the context, special tokens among them.
 
     Raises:
-        InputError: a report has no words.
+        InputError: a report has no words, or holds half a character (a lone surrogate).
     """
+    for report in reports:
+        if _HALF.search(report):
+            raise InputError(f"text {report[:80]!r} holds half a character; give it in UTF-8")
     found = tokenizer(
         list(reports),
         padding=True,
@@ -96,6 +101,7 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, reports: Sequence[str], max_tok
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
         return_overflowing_tokens=False,
+        split_special_tokens=True,  # "[SEP]" in a report is three ordinary tokens
     )
     mask = (found["special_tokens_mask"] == 0) & (found["attention_mask"] == 1)
     for report, row in zip(reports, mask, strict=True):
