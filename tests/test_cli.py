@@ -481,6 +481,13 @@ from cyclicxr.cli import main
 """
 
 
+SLOWLY = """
+import time
+cycle = test_cli.PretendModel.outcome_cycle
+test_cli.PretendModel.outcome_cycle = lambda *asked, **options: (time.sleep(0.02), cycle(*asked, **options))[1]
+"""  # so that the films are not all done before a busy machine has sent its signal
+
+
 def test_a_reader_that_goes_away_is_no_error(films: Any, tmp_path: Path) -> None:
     images = films(*(f"film{i}.png" for i in range(6)))
     program = PRETEND + f"sys.exit(main(['report', *{images!r}, '--out', {str(tmp_path / 'out')!r}]))"
@@ -536,7 +543,7 @@ def test_a_time_is_a_number_of_seconds(text: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda stop: stop.name)
 def test_a_run_that_is_stopped_at_any_moment_leaves_whole_results_alone(stop: signal.Signals, films: Any, tmp_path: Path) -> None:
     images, out = films(*(f"film{i:03}.png" for i in range(400))), tmp_path / "out"
-    program = PRETEND + f"sys.exit(main(['cycle', {str(tmp_path)!r}, '--out', {str(out)!r}, '--resume']))"
+    program = PRETEND + SLOWLY + f"sys.exit(main(['cycle', {str(tmp_path)!r}, '--out', {str(out)!r}, '--resume']))"
     had = 0
     for moment in range(3):
         running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -546,6 +553,7 @@ def test_a_run_that_is_stopped_at_any_moment_leaves_whole_results_alone(stop: si
         running.send_signal(stop)
         rest, said = running.communicate(timeout=60)
         told += rest.splitlines()
+        assert len(said.splitlines()) == 2, said
         summary, last = said.splitlines()
         assert running.returncode == 128 + stop
         assert "interrupted" in last

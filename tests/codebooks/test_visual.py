@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -126,7 +128,7 @@ def test_a_dead_patch_is_no_keypatch(matcher, vqgan, draw) -> None:
         patches = alive(pixels)
         boxes = patches.boxes.clone()
         boxes[:, 1, 2:] = boxes[:, 1, :2]
-        return type(patches)(patches.features, boxes)
+        return dataclasses.replace(patches, boxes=boxes)
 
     matcher.encode_films = dead
     book = build(matcher, vqgan, [draw({1: "heart", 2: "opacity"})], ["Heart, opacity."])

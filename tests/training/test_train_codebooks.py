@@ -24,7 +24,7 @@ class FilmMatcher(nn.Module):
         grey = pixels[:, 0, 32, 32] * 255
         features = torch.stack([torch.exp(-(((grey - level) / 40) ** 2)) for level in WORDS.values()], -1).unsqueeze(1)
         boxes = torch.tensor([0.25, 0.25, 0.75, 0.75]).expand(len(pixels), 1, 4)
-        return Encoded(features=nn.functional.normalize(features, dim=-1), boxes=boxes)
+        return Encoded(features=nn.functional.normalize(features, dim=-1), boxes=boxes, pooled=features.amax(1))
 
     def encode_texts(self, texts):
         rows = [[list(WORDS).index(word) for word in text.lower().strip(".").split() if word in WORDS] for text in texts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -147,6 +148,8 @@ def main(folder: Path) -> None:
             if processes.is_first():
                 training.model.save(folder / way, half=False, weights=weights)
             processes.wait()
+            del training, weights, state
+            gc.collect()  # what is split goes before the group that it is split over
 
 
 if __name__ == "__main__":

@@ -106,8 +106,7 @@ def mean_patch(matcher: AdaMatch) -> Callable[[Tensor], Tensor]:
 @torch.inference_mode()
 def similarities(matcher: AdaMatch, pixels: UInt8[Tensor, "n h w"], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Similarity of every film with every text, the matcher's own: image-to-text (n, c) and text-to-image (n, c), in float32."""
-    where = matcher.log_temperature.device
-    patches = over_films(lambda films: matcher.encode_films(films.to(where)).features, pixels)  # (n, p, d)
+    patches = over_films(lambda films: matcher.encode_films(films).features, pixels)  # (n, p, d)
     to_text, to_film = torch.empty(len(pixels), len(texts)), torch.empty(len(pixels), len(texts))
     for start in range(0, len(texts), _SCORED_TEXTS):
         words = matcher.encode_texts(list(texts[start : start + _SCORED_TEXTS]))

@@ -97,7 +97,7 @@ class AdaMatch(nn.Module):
 
     def encode_films(self, pixels: Float[Tensor, "b 1 h w"]) -> FilmPatches:
         """Films in [0, 1] -> their adaptive patches."""
-        stages = self.image(pixels)
+        stages = self.image(pixels.to(self.log_temperature.device))
         found = stages[self.stage - 1]
         features = self._placed(self.project(found.features))
         middle = (found.boxes[..., :2] + found.boxes[..., 2:]) / 2

@@ -40,9 +40,8 @@ def groups_of(reports: Sequence[str]) -> Int[Tensor, " n"]:
 @torch.no_grad()
 def similarities(model: AdaMatch, corpus: Corpus, batch: int = 64) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n n"]]:
     """Every film to every report of a corpus, image to text and text to image."""
-    where = model.log_temperature.device
     with mixed_precision():
-        patches = torch.cat([model.encode_films(corpus.films(rows).to(where)).features for rows in in_order(len(corpus), batch)])
+        patches = torch.cat([model.encode_films(corpus.films(rows)).features for rows in in_order(len(corpus), batch)])
         words = model.encode_texts([without_marks(report) for report in corpus.reports])
     to_text, to_film = model.similarity(patches, words.features, words.mask)
     return to_text.cpu(), to_film.cpu()
@@ -168,8 +167,7 @@ def align(matcher: AdaMatch, train: Corpus, val: Corpus, preset: Preset) -> tupl
 
 def pooled(matcher: AdaMatch, corpus: Corpus, batch: int = 64) -> Float[Tensor, "n f"]:
     """The pooled patches of every film."""
-    where = matcher.log_temperature.device
-    return torch.cat([matcher.encode_films(corpus.films(rows).to(where)).pooled.cpu() for rows in in_order(len(corpus), batch)])
+    return torch.cat([matcher.encode_films(corpus.films(rows)).pooled.cpu() for rows in in_order(len(corpus), batch)])
 
 
 def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
