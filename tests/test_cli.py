@@ -481,6 +481,11 @@ from cyclicxr.cli import main
 """
 
 
+HEARING = """
+import os, signal, sys
+signal.signal(int(sys.argv[1]), signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
+"""  # tests that run in the background, or under nohup, pass on that a signal is ignored
 SLOWLY = """
 import time
 cycle = test_cli.PretendModel.outcome_cycle
@@ -546,7 +551,9 @@ def test_a_run_that_is_stopped_at_any_moment_leaves_whole_results_alone(stop: si
     program = PRETEND + SLOWLY + f"sys.exit(main(['cycle', {str(tmp_path)!r}, '--out', {str(out)!r}, '--resume']))"
     had = 0
     for moment in range(3):
-        running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        running = subprocess.Popen(
+            [sys.executable, "-c", HEARING, str(int(stop)), program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert running.stdout is not None
         told = [running.stdout.readline() for _ in range(had + 3)]
         time.sleep(0.0023 * moment)  # anywhere between two lines
