@@ -27,6 +27,7 @@ import maxsim as similarities
 import scaling
 import torch
 from generation import Allowed
+from scaling import DOLLY
 from sections import load
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,7 +46,6 @@ GIB = 2**30
 REPORT = scaling.REPORT  # tokens of each report
 DRAWN = 16  # chests that the batches repeat
 BIO_CLINICAL_BERT = {"words.pretrained": "", "words.width": 768, "words.layers": 12, "words.heads": 12, "words.max_tokens": REPORT}
-DOLLY = {"hidden_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 10240}
 SHIPPED = {"tie_word_embeddings": True, "hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 1024}
 PROMPT = 280  # ids
 

@@ -18,6 +18,7 @@ from cyclicxr.metrics.grounding import (
     box_mask,
     map_numbers,
     moved_towards,
+    peak,
     pointing,
     points_inside,
     spread_patches,
@@ -177,7 +178,7 @@ def blind(places: Sequence[Place], training: Sequence[Place], side: int) -> dict
     for place in places:
         heat, inside = heats.get(_said(place), nowhere), points_inside(centres, [place.box]).mean()
         found[CENTRE].append(_pointed(np.array([[0.5, 0.5]]), place) | map_numbers(1 - distance / distance.max(), [place.box]))
-        found[PRIOR].append(_pointed(_peak(heat), place) | map_numbers(heat, [place.box]))
+        found[PRIOR].append(_pointed(peak(heat), place) | map_numbers(heat, [place.box]))
         found[RANDOM].append({"pointing game": float(inside), "top 5 inside": float(inside)})
     return found
 
@@ -186,11 +187,6 @@ def _said(place: Place) -> str:
     """The finding, and the words of the phrase that say where it is."""
     where = re.search(r"(left|right)( upper| lower)?", place.phrase.lower())
     return f"{place.finding}, {where.group() if where else ''}"
-
-
-def _peak(heat: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "1 2"]:
-    best = np.argwhere(heat == heat.max()).mean(0)[::-1] + 0.5
-    return np.asarray(best[None] / len(heat))
 
 
 def _pointed(at: Float[np.ndarray, "1 2"], place: Place) -> dict[str, float]:

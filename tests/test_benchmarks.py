@@ -15,6 +15,7 @@ from cyclicxr.data.reports import without_marks
 from cyclicxr.evaluate.system import similarities
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.retrieval import score_retrieval
+from cyclicxr.training import train_classifier, train_match
 from cyclicxr.training.corpus import load_corpus
 from cyclicxr.types import InputError
 from cyclicxr.words.encoder import build_tokenizer
@@ -171,8 +172,8 @@ def test_a_row_of_the_peers_is_trained_once_from_a_classifier_of_its_own_encoder
         assert (trained / "classifier.safetensors").read_bytes() == (pretrained / "classifier.safetensors").read_bytes()
         assert read_preset(trained).encoder == read_preset(pretrained).encoder
     assert found["rows"]["filip"]["scores"]["whole split"]["report-to-CXR"]["R@10"] == {"mean": 1.0, "sd": None}  # a few films, all found
-    monkeypatch.setattr(peers.train_match, "train", None)
-    monkeypatch.setattr(peers.train_classifier, "train", None)
+    monkeypatch.setattr(train_match, "train", None)
+    monkeypatch.setattr(train_classifier, "train", None)
     assert json.loads(peers.measure(bench, ["5"], [3], sweep=False).read_text()) == found
     other = peers.Bench(bench.corpus, override(toy_preset, {"match.epochs": 2}), bench.out)
     with pytest.raises(InputError, match=r"adamatch-seed3: a run with other settings is there; choose another --out"):

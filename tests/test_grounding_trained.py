@@ -10,6 +10,7 @@ import torch
 
 from cyclicxr.config import override
 from cyclicxr.data.phantom import Phantom
+from cyclicxr.types import InputError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -133,7 +134,7 @@ def test_a_row_is_trained_once_and_its_page_is_written(script, monkeypatch, tmp_
 def test_runs_of_other_settings_are_not_taken_for_ones_own(script, tmp_path, toy_preset):
     trained = script("grounding_trained")
     trained.Bench(30, toy_preset, tmp_path).run("adamatch", 0)
-    with pytest.raises(trained.InputError, match="another --out"):
+    with pytest.raises(InputError, match="another --out"):
         trained.Bench(30, override(toy_preset, {"match.epochs": 77}), tmp_path).run("adamatch", 0)
     bench = trained.Bench(30, toy_preset, tmp_path)
     assert bench.classifier("adamatch", 0).root == bench.classifier("stage2", 0).root != bench.classifier("fixed", 0).root

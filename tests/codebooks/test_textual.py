@@ -161,7 +161,7 @@ def test_read_off_the_whole_film_a_keyword_has_the_place_of_its_patch(matcher, d
     cfg = dataclasses.replace(CONFIG, reader="film", keyword_threshold=0.01)
     book = TextualCodebook(keywords("effusion", "heart"), cfg)
     films = to_films(*[draw({3: "enlarged", 5: "heart"}), draw({5: "heart"})] * 10)
-    book.calibrate(matcher, films.split(7), torch.tensor([[True, True], [False, True]] * 10))
+    book.calibrate(matcher, iter(films.split(7)), torch.tensor([[True, True], [False, True]] * 10))
     ill, well = book.match(matcher, films[:2])
     assert [match.text for match in ill] == ["effusion"] and not well  # every report says heart: it tells nothing
     assert ill[0].probability > 0.5

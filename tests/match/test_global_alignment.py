@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclicxr.config import MatchConfig
-from cyclicxr.match.global_alignment import TERMS, GlobalAlignment
+from cyclicxr.match.film_ridge import FilmRidge
+from cyclicxr.match.global_alignment import TERMS, GlobalAlignment, TextSpace
 from cyclicxr.types import InputError
 
 FINDINGS = ["effusion", "nodule", "cardiomegaly", "fracture"]
@@ -29,7 +30,9 @@ def by_hand(**changed: object) -> GlobalAlignment:
         "weights": torch.eye(2),
         "deviations": torch.tensor([1.0, 1.0, 1.0]),
     }
-    return GlobalAlignment(("clear", "effusion"), **(parts | changed))
+    parts |= changed
+    text = TextSpace(("clear", "effusion"), *(parts[name] for name in ("rarity", "directions", "usual")))
+    return GlobalAlignment(text, FilmRidge(*(parts[name] for name in ("centre", "scale", "weights"))), parts["deviations"])
 
 
 def learned(n: int = 80) -> tuple[GlobalAlignment, torch.Tensor, list[str]]:
@@ -96,7 +99,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path):
     alignment, films, reports = learned()
     alignment.save(tmp_path)
     again = GlobalAlignment.load(tmp_path)
-    assert again.terms == alignment.terms
+    assert again.text.terms == alignment.text.terms
     torch.testing.assert_close(again.similarity(films, reports), alignment.similarity(films, reports), atol=5e-3, rtol=0)  # float16 on disk
 
 

@@ -90,9 +90,9 @@ def folder(path: Path) -> Path:
     return path
 
 
-def say(arguments: Arguments, facts: dict[str, str], text: str) -> None:
-    """A result on standard output: facts with --json, else text."""
-    print(json.dumps(facts, ensure_ascii=False) if arguments.json else text, flush=True)
+def say(arguments: Arguments, facts: dict[str, str], text: str, results: Any = None) -> None:
+    """A result on standard output, or where else results go: facts with --json, else text."""
+    print(json.dumps(facts, ensure_ascii=False) if arguments.json else text, file=results, flush=True)
 
 
 def complain(message: str) -> None:

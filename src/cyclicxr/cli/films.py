@@ -24,6 +24,7 @@ from cyclicxr.cli.console import (
     counter,
     duration,
     folder,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -131,8 +132,7 @@ def _tell(item: Done | Failure, arguments: Arguments, results: Any) -> None:
         complain(item.message)
         return
     facts = {"image": str(item.job.path), "result": str(item.paths.json), "page": str(item.paths.page), "report": item.report}
-    text = f"{item.paths.page}{' (done before)' if item.skipped else ''}"
-    print(json.dumps(facts, ensure_ascii=False) if arguments.json else text, file=results, flush=True)
+    say(arguments, facts, f"{item.paths.page}{' (done before)' if item.skipped else ''}", results)
 
 
 def _sum_up(tally: Tally, out: Path, seconds: float) -> None:

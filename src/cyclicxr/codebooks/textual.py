@@ -28,8 +28,9 @@ from torch import Tensor
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.codebooks.entities import GROUPS, Extractor
 from cyclicxr.codebooks.matcher import Matcher, Patches
-from cyclicxr.codebooks.reader import FilmReader
+from cyclicxr.codebooks.reader import learn_reader, load_reader, save_reader
 from cyclicxr.config import CodebooksConfig, from_json
+from cyclicxr.match.film_ridge import FilmRidge
 from cyclicxr.metrics.clinical import area_under_curve
 from cyclicxr.types import InputError
 
@@ -106,7 +107,7 @@ class TextualCodebook:
         keywords: Sequence[CodebookKeyword],
         cfg: CodebooksConfig,
         calibration: Calibration | None = None,
-        reader: FilmReader | None = None,
+        reader: FilmRidge | None = None,
     ) -> None:
         self.keywords, self.reader = tuple(keywords), reader
         self.cfg = cfg
@@ -163,7 +164,7 @@ class TextualCodebook:
         """
         with torch.no_grad():
             if self.cfg.reader == "film":
-                self.reader, found = FilmReader.fit(torch.cat([matcher.encode_films(pixels).pooled for pixels in batches]), affirmed)
+                self.reader, found = learn_reader(torch.cat([matcher.encode_films(pixels).pooled for pixels in batches]), affirmed)
             else:
                 found = torch.cat([self._found(matcher, matcher.encode_films(pixels)) for pixels in batches])
         if len(found) != len(affirmed):
@@ -250,7 +251,7 @@ class TextualCodebook:
         ]
         write_json(path, {"config": asdict(self.cfg), "keywords": keywords})
         if self.reader is not None:
-            self.reader.save(path.parent)
+            save_reader(self.reader, path.parent)
 
     @classmethod
     def load(cls, path: Path) -> TextualCodebook:
@@ -267,7 +268,7 @@ class TextualCodebook:
             cfg = from_json(CodebooksConfig, stored["config"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: no textual codebook ({error!r}); restore the file or train the codebooks again") from None
-        return cls(keywords, cfg, Calibration(**columns), FilmReader.load(path.parent) if cfg.reader == "film" else None)
+        return cls(keywords, cfg, Calibration(**columns), load_reader(path.parent) if cfg.reader == "film" else None)
 
     @torch.no_grad()
     def embed(self, matcher: Matcher) -> Float[Tensor, "w d"]:

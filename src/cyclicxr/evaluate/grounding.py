@@ -20,7 +20,7 @@ from cyclicxr.evaluate.matching import on_the_grid
 from cyclicxr.evaluate.system import FILMS, Case, Evaluated, Table
 from cyclicxr.evaluate.verdicts import OURS
 from cyclicxr.match.adamatch import AdaMatch
-from cyclicxr.metrics.grounding import CELLS, box_mask, map_numbers, mean_over, pointing, points_inside, spread_patches
+from cyclicxr.metrics.grounding import box_mask, map_numbers, mean_over, peak, pointing, points_inside, spread_patches
 from cyclicxr.metrics.interval import Measure, measure, paired, single
 from cyclicxr.training.corpus import to_float
 from cyclicxr.types import Geometry, PixelBox, UnitBox
@@ -173,8 +173,7 @@ def _prior(places: Sequence[Place], index: int) -> dict[str, float]:
     if not same:
         return {}
     heat = np.mean([box_mask(other.boxes) for other in same], axis=0)
-    best = np.argwhere(heat == heat.max()).mean(0)[::-1] + 0.5
-    return {"pointing game": float(points_inside(best[None] / CELLS, place.boxes)[0])} | map_numbers(heat, place.boxes)
+    return {"pointing game": float(points_inside(peak(heat), place.boxes)[0])} | map_numbers(heat, place.boxes)
 
 
 def _random_places(places: Sequence[Place], seed: int) -> list[dict[str, float]]:

@@ -17,13 +17,13 @@ from jaxtyping import Float
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional
 
 from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, write_json
 from cyclicxr.config import MatchConfig
+from cyclicxr.match.film_ridge import FilmRidge
 from cyclicxr.types import InputError
 
 WEIGHTS, TERMS = "global.safetensors", "global.json"
@@ -42,13 +42,13 @@ class TextSpace:
     """
 
     terms: tuple[str, ...]
-    rarity: Float[np.ndarray, " t"]
-    directions: Float[np.ndarray, "t r"]
-    usual: Float[np.ndarray, " r"]
+    rarity: Float[Tensor, " t"]
+    directions: Float[Tensor, "t r"]
+    usual: Float[Tensor, " r"]
 
 
 def learn_texts(reports: Sequence[str], config: MatchConfig, seed: int) -> tuple[TextSpace, Float[np.ndarray, "n r"]]:
-    """The space of the training reports, and each of them in it.
+    """The space of the training reports, and each of them in it, less the usual one.
 
     Args:
         reports: without marks of removed words.
@@ -72,7 +72,9 @@ def learn_texts(reports: Sequence[str], config: MatchConfig, seed: int) -> tuple
     scaler = StandardScaler(with_mean=False)
     reduce = TruncatedSVD(min(config.global_dimensions, counts.shape[1] - 1), random_state=seed)
     reduced = reduce.fit_transform(scaler.fit_transform(counts.astype(np.float64)))
-    return TextSpace(tuple(names), 1 / scaler.scale_, reduce.components_.T, reduced.mean(0)), reduced
+    usual = reduced.mean(0)
+    learned = (torch.from_numpy(np.asarray(part)).float() for part in (1 / scaler.scale_, reduce.components_.T, usual))
+    return TextSpace(tuple(names), *learned), reduced - usual
 
 
 @dataclass(frozen=True)
@@ -80,23 +82,13 @@ class GlobalAlignment:
     """What `fit` learned.
 
     Args:
-        terms: t words and pairs of words, in the order of the columns.
-        rarity: (t,) one over the deviation of a term's occurrence in the training reports.
-        directions: (t, r) the r directions in which training reports differ most.
-        usual: (r,) the mean training report.
-        centre: (f,) the mean film.
-        scale: (f,) the deviation of each of its features.
-        weights: (f, r) from a film to its expected report.
+        text: the space of reports, of r directions.
+        film: from a film's pooled patches to its expected report there.
         deviations: (3,) of the image-to-text, text-to-image and global similarities of held-out films and reports: what makes them add up.
     """
 
-    terms: tuple[str, ...]
-    rarity: Float[Tensor, " t"]
-    directions: Float[Tensor, "t r"]
-    usual: Float[Tensor, " r"]
-    centre: Float[Tensor, " f"]
-    scale: Float[Tensor, " f"]
-    weights: Float[Tensor, "f r"]
+    text: TextSpace
+    film: FilmRidge
     deviations: Float[Tensor, " 3"]
 
     @classmethod
@@ -112,30 +104,19 @@ class GlobalAlignment:
         Raises:
             InputError: fewer than two terms are in `global_least` reports.
         """
-        text, reduced = learn_texts(reports, config, seed)
-        seen = StandardScaler()
-        ridge = Ridge(config.global_penalty, fit_intercept=False).fit(seen.fit_transform(films.numpy()), reduced - text.usual)
-        learned = {
-            "rarity": text.rarity,
-            "directions": text.directions,
-            "usual": text.usual,
-            "centre": seen.mean_,
-            "scale": seen.scale_,
-            "weights": ridge.coef_.T,
-            "deviations": np.ones(3),
-        }
-        tensors = {name: torch.from_numpy(np.asarray(part)).float() for name, part in learned.items()}
-        return cls(text.terms, **tensors)
+        text, said = learn_texts(reports, config, seed)
+        return cls(text, FilmRidge.fit(films, said, config.global_penalty), torch.ones(3))
 
     def expect(self, films: Float[Tensor, "b f"]) -> Float[Tensor, "b r"]:
         """The report that a film calls for, as a unit vector."""
-        return functional.normalize((films.float() - self.centre) / self.scale @ self.weights, dim=-1)
+        return functional.normalize(self.film.read(films), dim=-1)
 
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "c r"]:
         """Texts as unit vectors; one that holds no term is the zero vector less the usual report, as any other."""
-        counts = CountVectorizer(binary=True, ngram_range=(1, 2), vocabulary=self.terms, token_pattern=_TOKEN).transform(texts)
-        held = torch.from_numpy(counts.toarray()).float() * self.rarity
-        return functional.normalize(held @ self.directions - self.usual, dim=-1)
+        space = self.text
+        counts = CountVectorizer(binary=True, ngram_range=(1, 2), vocabulary=space.terms, token_pattern=_TOKEN).transform(texts)
+        held = torch.from_numpy(counts.toarray()).float() * space.rarity
+        return functional.normalize(held @ space.directions - space.usual, dim=-1)
 
     def similarity(self, films: Float[Tensor, "b f"], texts: Sequence[str]) -> Float[Tensor, "b c"]:
         """Cosine of what each film calls for and what each text holds, in [-1, 1]."""
@@ -155,8 +136,9 @@ class GlobalAlignment:
 
     def save(self, directory: Path) -> None:
         """Write `global.safetensors` (float16) and `global.json`."""
-        save_tensors(directory / WEIGHTS, {each.name: getattr(self, each.name) for each in fields(self) if each.name != "terms"}, half=True)
-        write_json(directory / TERMS, list(self.terms))
+        tensors = {**vars(self.text), **vars(self.film), "deviations": self.deviations}
+        write_json(directory / TERMS, list(tensors.pop("terms")))
+        save_tensors(directory / WEIGHTS, tensors, half=True)
 
     @classmethod
     def load(cls, directory: Path) -> GlobalAlignment:
@@ -166,7 +148,9 @@ class GlobalAlignment:
             InputError: a file is missing or broken, or the two do not belong together.
         """
         parts, terms = load_tensors(directory / WEIGHTS), read_json(directory / TERMS)
-        expected = {each.name for each in fields(cls)} - {"terms"}
+        expected = {each.name for part in (TextSpace, FilmRidge) for each in fields(part)} - {"terms"} | {"deviations"}
         if set(parts) != expected or not isinstance(terms, list) or len(terms) != len(parts["rarity"]):
             raise InputError(f"{directory / WEIGHTS}: no global alignment of the terms beside it; run the match stage again")
-        return cls(tuple(terms), **parts)
+        film = FilmRidge(**{each.name: parts.pop(each.name) for each in fields(FilmRidge)})
+        deviations = parts.pop("deviations")
+        return cls(TextSpace(tuple(terms), **parts), film, deviations)

@@ -109,6 +109,12 @@ def map_numbers(heat: Float[np.ndarray, "s s"], boxes: Sequence[UnitBox]) -> dic
     }
 
 
+def peak(heat: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "1 2"]:
+    """Where a map is highest; the mean of such places where there are several."""
+    best = np.argwhere(heat == heat.max()).mean(0)[::-1] + 0.5
+    return np.asarray(best[None] / len(heat))
+
+
 def moved_towards(anchors: Float[np.ndarray, "n 2"], shifts: Float[np.ndarray, "n 2"], box: UnitBox) -> float:
     """How far the `NEAREST` patches that begin outside of a box moved towards its centre, mean; below 0 where they moved away.
 

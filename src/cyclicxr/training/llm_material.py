@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cyclicxr import processes
-from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, sha256_of, write_json
+from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, write_json
 from cyclicxr.codebooks.entities import extractor
 from cyclicxr.codebooks.reader import WEIGHTS as READER
 from cyclicxr.codebooks.textual import TextualCodebook
@@ -22,6 +23,7 @@ from cyclicxr.codebooks.visual import VisualCodebook
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.parts import hashes
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
@@ -79,7 +81,7 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     codes, keywords, pooled = _films(corpus, preset, run.model, matcher, codebook if hints == "film" else None, variants)
     if hints == "report":
         keywords = [codebook.named(reports, extractor(preset.codebooks))] * variants
-    keypatches = _keypatches(corpus, run.model, matcher, reports)
+    keypatches = keypatch_codes(VisualCodebook.load(run.model), matcher, ids, reports)
     save_tensors(stored.with_suffix(".safetensors"), {"codes": codes, "pooled": pooled})
     write_json(stored.with_suffix(".json"), {"keywords": keywords, "keypatches": keypatches})
     return Material(codes, keywords, keypatches, pooled, reports, ids)
@@ -114,18 +116,14 @@ def _films(
 
 
 @torch.inference_mode()
-def _keypatches(corpus: Corpus, model: Path, matcher: AdaMatch, reports: list[str]) -> list[list[int]]:
-    codebook = VisualCodebook.load(model)
+def keypatch_codes(codebook: VisualCodebook, matcher: AdaMatch, ids: Sequence[str], reports: list[str]) -> list[list[int]]:
+    """Codes of each report's keypatches, without those of the study itself: its own patch would give its film away."""
     matched = [each for start in range(0, len(reports), BATCH) for each in codebook.match(matcher, reports[start : start + BATCH])]
-    return [
-        [patch.token for patch in patches if patch.source != study.id]  # a study's own patch would give its film away
-        for study, patches in zip(corpus.studies, matched, strict=True)
-    ]
+    return [[patch.token for patch in patches if patch.source != name] for name, patches in zip(ids, matched, strict=True)]
 
 
 def _fingerprint(corpus: Corpus, preset: Preset, model: Path, variants: int, hints: str) -> str:
     digest = hashlib.sha256(f"pooled {preset.seed} {variants} {hints} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
     digest.update(corpus.pixels.numpy().data)
-    for part in PARTS:
-        digest.update(sha256_of(model / part).encode() if (model / part).exists() else b"none")
+    digest.update(str(hashes(model, PARTS)).encode())
     return digest.hexdigest()[:16]

@@ -86,8 +86,7 @@ class ClassifierTraining(OnStudies):
         self.train, self.val, self.preset = train, val, preset
         self.config = preset.classifier
         reports = [without_marks(report) for report in train.reports]
-        text, reduced = learn_texts(reports, preset.match, preset.seed)
-        centred = torch.from_numpy(reduced - text.usual).float()
+        centred = torch.from_numpy(learn_texts(reports, preset.match, preset.seed)[1]).float()
         self.said = centred / centred.square().mean().sqrt()  # what always expects the usual report has an error of 1
         classifier = FilmClassifier.build(preset.encoder, findings, self.config.dropout)
         self.model = Pretraining(classifier, self.said.shape[1]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,59 @@
+"""Ridge regression from a film's pooled patches to whatever is known of training films; knows no words and no keywords."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class FilmRidge:
+    """A linear map of f pooled features, each standardised.
+
+    Args:
+        centre: (f,) the mean film.
+        scale: (f,) the deviation of each feature.
+        weights: (f, r).
+    """
+
+    centre: Float[Tensor, " f"]
+    scale: Float[Tensor, " f"]
+    weights: Float[Tensor, "f r"]
+
+    @classmethod
+    def fit(cls, films: Float[Tensor, "n f"], targets: Float[np.ndarray, "n r"], penalty: float) -> FilmRidge:
+        """Learn it.
+
+        Args:
+            films: pooled patches, `FilmPatches.pooled`.
+            targets: what each film calls for, the mean taken away.
+            penalty: of the regression, on standardised features.
+        """
+        scaler = StandardScaler()
+        ridge = _ridge(penalty).fit(scaler.fit_transform(films.numpy()), targets)
+        weights = ridge.coef_.reshape(targets.shape[1], -1).T
+        return cls(*(torch.from_numpy(np.asarray(part)).float() for part in (scaler.mean_, scaler.scale_, weights)))
+
+    def read(self, films: Float[Tensor, "b f"]) -> Float[Tensor, "b r"]:
+        """What films call for, less what they usually do."""
+        return (films.float() - self.centre) / self.scale @ self.weights
+
+
+def read_held_out(films: Float[Tensor, "n f"], targets: Float[np.ndarray, "n r"], penalty: float) -> Float[Tensor, "n r"]:
+    """What is read off each film by a regression that was not taught with it, in `FOLDS` parts; arguments as of `FilmRidge.fit`."""
+    folds = KFold(min(FOLDS, len(films)))
+    found = cross_val_predict(_ridge(penalty), StandardScaler().fit_transform(films.numpy()), targets, cv=folds)
+    return torch.from_numpy(found.reshape(targets.shape)).float()
+
+
+def _ridge(penalty: float) -> Ridge:
+    return Ridge(penalty, fit_intercept=False)
