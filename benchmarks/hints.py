@@ -21,6 +21,7 @@ from machine import save_result
 
 import cyclicxr
 from cyclicxr.checkpoint import read_json, write_json
+from cyclicxr.codebooks.entities import extractor
 from cyclicxr.compose import compose_for
 from cyclicxr.cycle import Model
 from cyclicxr.evaluate.baselines import derangement
@@ -74,7 +75,8 @@ def material_of(model: Model, case: Case) -> Material:
         keywords += [[word.text for word in found] for found in model.textual.match_patches(model.matcher, patches)]
     ids, reports = [study.id for study in case.cases.studies], list(case.cases.reports)
     keypatches = keypatch_codes(model.visual, model.matcher, ids, reports)
-    return Material(torch.cat(codes)[None], [keywords], keypatches, torch.cat(pooled), reports, ids)
+    named = model.textual.named(reports, extractor(model.preset.codebooks))
+    return Material(torch.cat(codes)[None], [keywords], named, keypatches, torch.cat(pooled), reports, ids)
 
 
 def conditions(material: Material, seed: int) -> dict[str, Material]:
@@ -117,7 +119,7 @@ def drawn(model: Model, given: Material, done: Callable[[int], None]) -> Row:
     codes: list[list[int]] = []
     for start in range(0, len(given), FILMS):
         some = slice(start, start + FILMS)
-        codes += model.llm.draw(given.reports[some], given.keypatches[some], SEED).tolist()
+        codes += model.llm.draw(given.reports[some], given.keypatches[some], SEED, given.named[some]).tolist()
         done(len(codes))
     return Row(codes, *nats(model, [validation_drawing(model.llm, given, i) for i in range(len(given))], done))
 

@@ -205,6 +205,7 @@ class LanguageConfig:
     film_share: float = 0.2  # [ours] share of a film's tokens that the model sees while it learns to report, all of them at the end
     hints: str = "report"  # [ours] keywords a report is learned with: those matched to its "film" (paper), or those the "report" affirms
     keyword_dropout: float = 0.5  # [ours] mean share of hints left out while training
+    drawing_keywords: bool = False  # [ours] a drawing's prompt also holds the keywords that its report affirms; the paper's has none
     guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
     guidance: float = 3.0  # [ours] classifier-free guidance when drawing; 1 is none
     temperature: float = 0.7  # [ours] when drawing

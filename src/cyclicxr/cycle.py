@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from cyclicxr.checkpoint import read_preset
+from cyclicxr.codebooks.entities import extractor
 from cyclicxr.codebooks.support import Support, consistency, excess
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
@@ -248,7 +249,7 @@ class Model:
         for start in range(0, len(texts), FILMS):
             some = texts[start : start + FILMS]
             hints = [[patch.token for patch in patches] for patches in self.visual.match(self.matcher, some)]
-            drawn.append(_to_bytes(self._decode(self.llm.draw(some, hints, seed))))
+            drawn.append(_to_bytes(self._decode(self.llm.draw(some, hints, seed, self._named(some)))))
         return torch.cat(drawn)
 
     @torch.inference_mode()
@@ -305,10 +306,14 @@ class Model:
         with clock("keypatches"):
             matched = self.visual.match(self.matcher, [text])[0]
         with clock("draw"):
-            codes = self.llm.draw([text], [[patch.token for patch in matched]], seed)
+            codes = self.llm.draw([text], [[patch.token for patch in matched]], seed, self._named([text]))
         with clock("decode"):
             film = self._decode(codes)
         return film, tuple(self._keypatch(patch) for patch in matched), tuple(codes[0].tolist())
+
+    def _named(self, texts: Sequence[str]) -> list[list[str]] | None:
+        """The keywords that each text affirms, where the language model reads them."""
+        return self.textual.named(texts, extractor(self.preset.codebooks)) if self.preset.language.drawing_keywords else None
 
     def _decode(self, codes: Tensor) -> Float[Tensor, "b 1 h w"]:
         side = round(self.preset.image_tokens**0.5)

@@ -169,6 +169,8 @@ def test_read_off_the_whole_film_a_keyword_has_the_place_of_its_patch(matcher, d
     assert [match.text for match in TextualCodebook.load(tmp_path / "textual_codebook.json").match(matcher, films[:1])[0]] == ["effusion"]
 
 
-def test_a_report_names_its_keywords_the_rarest_first() -> None:
-    book = calibrated(("opacity", 1.0, 0.5), ("nodule", 1.0, 0.1), cfg=dataclasses.replace(CONFIG, max_keywords=1))
-    assert book.named(["Opacities and nodules.", "No nodule. An opacity.", "Nothing."], extractor(CONFIG)) == [["nodule"], ["opacity"], []]
+def test_a_report_names_its_findings_the_rarest_first_and_then_the_rest() -> None:
+    book = calibrated(("heart", 1.0, 0.01), ("opacity", 1.0, 0.5), ("nodule", 1.0, 0.1), cfg=dataclasses.replace(CONFIG, max_keywords=2))
+    book.keywords = (dataclasses.replace(book.keywords[0], group="biological structure"), *book.keywords[1:])
+    reports = ["The heart is normal. Opacities and nodules.", "No nodule. An opacity behind the heart.", "Nothing."]
+    assert book.named(reports, extractor(CONFIG)) == [["nodule", "opacity"], ["opacity", "heart"], []]

@@ -87,6 +87,14 @@ def test_a_film_follows_from_report_and_seed_whatever_stands_beside_it(model):
     assert not torch.equal(model.draw(REPORTS[2:3], [[2]], seed=6), together[2:])
 
 
+def test_keywords_are_read_by_a_model_that_learned_with_them(model):
+    named = [["effusion"], []]
+    reading = LanguageModel(model.model, model.vocabulary, dataclasses.replace(model.cfg, drawing_keywords=True), 9)
+    drawn, unnamed = (reading.draw(REPORTS[:2], [[], []], 0, keywords) for keywords in (named, None))
+    assert not torch.equal(drawn[0], unnamed[0]) and torch.equal(drawn[1], unnamed[1])
+    assert torch.equal(model.draw(REPORTS[:2], [[], []], 0, named), model.draw(REPORTS[:2], [[], []], 0))
+
+
 def test_guidance_one_asks_once(guided_by):
     plain = guided_by(guidance=1.0).draw(REPORTS[:2], [[], []], seed=0)
     strong = guided_by(guidance=6.0).draw(REPORTS[:2], [[], []], seed=0)

@@ -37,6 +37,16 @@ def test_figure_4(vocabulary):
     assert vocabulary.tokenizer.decode(prompt.ids) == FIGURE_4.replace(" 12, 6, 9", "<img_12><img_6><img_9>")
 
 
+def test_a_drawing_with_the_keywords_of_its_report(vocabulary):
+    """One line more than Fig. 4, the same as Fig. 3 has it; a report that affirms none leaves it empty."""
+    said = "A pigtail catheter is placed in the lower right chest"
+    named, unnamed = (drawing_prompt(vocabulary, said, [12, 6, 9], 64, keywords) for keywords in (["tube", "right  chest"], []))
+    assert named.text == FIGURE_4.replace("### Keypatches", "### Keywords: tube, right chest\n### Keypatches")
+    assert unnamed.text == FIGURE_4.replace("### Keypatches", "### Keywords:\n### Keypatches")
+    for prompt in (named, unnamed):
+        assert vocabulary.tokenizer.decode(prompt.ids) == prompt.text.replace(" 12, 6, 9", "<img_12><img_6><img_9>")
+
+
 def test_a_prompt_read_as_text_gives_the_same_ids(vocabulary):
     ids = report_prompt(vocabulary, [6, 2], ["tube"]).ids
     assert vocabulary.template(vocabulary.tokenizer.decode(ids)) == ids

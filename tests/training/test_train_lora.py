@@ -42,7 +42,8 @@ def material() -> Material:
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(16, (1, 12, 9), generator=generator)
     reports = [("Effusion seen. ", "Clear lungs. ")[i % 2] * (1 + i % 3) for i in range(12)]
-    return Material(codes, [[["heart"]] * 12], [[i % 16] for i in range(12)], torch.zeros(12, 2), reports, [f"s{i}" for i in range(12)])
+    hints = [["heart"]] * 12
+    return Material(codes, [hints], hints, [[i % 16] for i in range(12)], torch.zeros(12, 2), reports, [f"s{i}" for i in range(12)])
 
 
 def base(folder: Path, *, tied: bool = False) -> Path:

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cyclicxr.checkpoint import read_json, write_json
-from cyclicxr.codebooks.entities import GROUPS, Extractor
+from cyclicxr.codebooks.entities import FINDINGS, GROUPS, Extractor
 from cyclicxr.codebooks.matcher import Matcher, Patches
 from cyclicxr.codebooks.reader import learn_reader, load_reader, save_reader
 from cyclicxr.config import CodebooksConfig, from_json
@@ -232,10 +232,13 @@ class TextualCodebook:
         return films
 
     def named(self, reports: Sequence[str], extractor: Extractor) -> list[list[str]]:
-        """The keywords that each report affirms itself, those that tell most (the rarest) first, at most `max_keywords`."""
-        rarest = self._calibrated().prevalence.argsort().tolist()
+        """The keywords that each report affirms itself: its findings, the rarest first, then what else it names likewise; at most
+        `max_keywords`.
+        """
+        share = self._calibrated().prevalence.tolist()
+        order = sorted(range(len(share)), key=lambda w: (self.keywords[w].group not in FINDINGS, share[w]))
         said = self.affirmed(reports, extractor).tolist()
-        return [[self.keywords[w].text for w in rarest if row[w]][: self.cfg.max_keywords] for row in said]
+        return [[self.keywords[w].text for w in order if row[w]][: self.cfg.max_keywords] for row in said]
 
     @torch.no_grad()
     def scores(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> Float[Tensor, "b w"]:

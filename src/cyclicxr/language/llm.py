@@ -195,10 +195,22 @@ class LanguageModel(nn.Module):
         ids = [*prompt, *context, *said]
         return Example(ids, list(range(len(ids))), len(prompt) + len(context))
 
-    def draw(self, reports: Sequence[str], keypatches: Sequence[Sequence[int]], seed: int) -> Int[Tensor, "b s"]:
+    def draw(
+        self,
+        reports: Sequence[str],
+        keypatches: Sequence[Sequence[int]],
+        seed: int,
+        keywords: Sequence[Sequence[str]] | None = None,
+    ) -> Int[Tensor, "b s"]:
         """Reports, and the codes of the keypatches of each -> films as codes, `image_tokens` each.
 
-        A film depends on its report, its keypatches and the seed, not on what stands beside it.
+        A film depends on its report, its hints and the seed, not on what stands beside it.
+
+        Args:
+            reports: of one word or more.
+            keypatches: codes of each report's.
+            seed: of the sampling.
+            keywords: that each report affirms; None is none at all. Read with `drawing_keywords` alone.
 
         Raises:
             InputError: a report of no words.
@@ -207,9 +219,10 @@ class LanguageModel(nn.Module):
         """
         if any(not any(letter.isalnum() for letter in report) for report in reports):
             raise InputError("draw: the text has no words; say what the film should show")
-        prompts = [self._drawing_prompt(report, patches) for report, patches in zip(reports, keypatches, strict=True)]
+        named = [()] * len(reports) if keywords is None else keywords
+        prompts = [self._drawing_prompt(*given) for given in zip(reports, keypatches, named, strict=True)]
         chances = torch.stack([_chances((self.image_tokens,), (seed, report)) for report in reports])
-        choices, nothing = self.vocabulary.image_choices(), self._drawing_prompt("", ())
+        choices, nothing = self.vocabulary.image_choices(), self._drawing_prompt("", (), ())
         drawn = [
             decoding.sample(
                 self.model,
@@ -227,10 +240,11 @@ class LanguageModel(nn.Module):
         codes: Tensor = torch.cat(drawn) - self.vocabulary.first_image
         return codes
 
-    def _drawing_prompt(self, report: str, keypatches: Sequence[int]) -> list[int]:
+    def _drawing_prompt(self, report: str, keypatches: Sequence[int], keywords: Sequence[str]) -> list[int]:
         if len(self.vocabulary.field(report)) > self.cfg.max_report_tokens:
             log.warning("draw: the text has more than %d tokens; its end is cut", self.cfg.max_report_tokens)
-        return drawing_prompt(self.vocabulary, report, keypatches, self.cfg.max_report_tokens).ids
+        named = keywords if self.cfg.drawing_keywords else None
+        return drawing_prompt(self.vocabulary, report, keypatches, self.cfg.max_report_tokens, named).ids
 
 
 def spread(vectors: Float[Tensor, "codes c"], width: int) -> Float[Tensor, "codes d"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,18 +71,31 @@ def report_prompt(vocabulary: Vocabulary, codes: Sequence[int], keywords: Sequen
     """CXR-to-report: the film's codes row by row, and the keywords found on it. Source: Fig. 3."""
     head = vocabulary.template(f"{PREAMBLE}\n{INSTRUCTION} {REPORT_INSTRUCTION}\n{INPUT}")
     film = range(len(head), len(head) + len(codes))
-    hints = ", ".join(" ".join(keyword.split()) for keyword in keywords)
+    hints = _listed(keywords)
     ids = [*head, *vocabulary.image_ids(codes), *vocabulary.template(f"\n{KEYWORDS}"), *vocabulary.field(hints)]
-    text = _printed(REPORT_INSTRUCTION, _numbers(codes), KEYWORDS, hints)
+    text = _printed(REPORT_INSTRUCTION, _numbers(codes), {KEYWORDS: hints})
     return Prompt([*ids, *vocabulary.template(f"\n{RESPONSE}")], text, film)
 
 
-def drawing_prompt(vocabulary: Vocabulary, report: str, keypatches: Sequence[int], max_tokens: int) -> Prompt:
-    """Report-to-CXR: the report, and the codes of its keypatches. A report of more than `max_tokens` is cut. Source: Fig. 4."""
+def drawing_prompt(
+    vocabulary: Vocabulary, report: str, keypatches: Sequence[int], max_tokens: int, keywords: Sequence[str] | None = None
+) -> Prompt:
+    """Report-to-CXR: the report, and the codes of its keypatches. Source: Fig. 4.
+
+    Args:
+        vocabulary: of text and image tokens.
+        report: one of more than `max_tokens` is cut.
+        keypatches: codes.
+        max_tokens: of the report.
+        keywords: that the report affirms, on a line of their own (ours, as Fig. 3 has them); None, the paper's prompt, has no such line.
+    """
     head = vocabulary.template(f"{PREAMBLE}\n{INSTRUCTION} {DRAWING_INSTRUCTION}\n{INPUT}")
-    said = vocabulary.field(report)[:max_tokens]
-    ids = [*head, *said, *vocabulary.template(f"\n{KEYPATCHES}"), *vocabulary.image_ids(keypatches)]
-    text = _printed(DRAWING_INSTRUCTION, " ".join(report.split()), KEYPATCHES, _numbers(keypatches))
+    ids = [*head, *vocabulary.field(report)[:max_tokens]]
+    hints = {} if keywords is None else {KEYWORDS: _listed(keywords)}
+    for key, listed in hints.items():
+        ids += [*vocabulary.template(f"\n{key}"), *vocabulary.field(listed)]
+    ids += [*vocabulary.template(f"\n{KEYPATCHES}"), *vocabulary.image_ids(keypatches)]
+    text = _printed(DRAWING_INSTRUCTION, " ".join(report.split()), {**hints, KEYPATCHES: _numbers(keypatches)})
     return Prompt([*ids, *vocabulary.template(f"\n{RESPONSE}")], text, range(0))
 
 
@@ -121,9 +134,13 @@ def collate(examples: Sequence[Example], padding: int) -> Batch:
     return Batch(ids, positions, labels)
 
 
-def _printed(instruction: str, given: str, hint_key: str, hints: str) -> str:
-    fields = ((INSTRUCTION, instruction), (INPUT, given), (hint_key, hints), (RESPONSE, ""))
-    return "\n".join([PREAMBLE, *(f"{key} {value}".rstrip() for key, value in fields)])
+def _printed(instruction: str, given: str, hints: Mapping[str, str]) -> str:
+    fields = {INSTRUCTION: instruction, INPUT: given, **hints, RESPONSE: ""}
+    return "\n".join([PREAMBLE, *(f"{key} {value}".rstrip() for key, value in fields.items())])
+
+
+def _listed(keywords: Sequence[str]) -> str:
+    return ", ".join(" ".join(keyword.split()) for keyword in keywords)
 
 
 def _numbers(codes: Sequence[int]) -> str:

@@ -43,6 +43,7 @@ class Material:
     Args:
         codes: (v, n, s) codes of the films.
         keywords: of each variant of each film, the most telling first: matched to it, or those that its report affirms.
+        named: keywords that each report affirms, for the film drawn from it.
         keypatches: codes of each report's keypatches; never one of the study itself.
         pooled: (n, f) of each film as it is, for the global alignment.
         reports: without marks of removed words.
@@ -51,6 +52,7 @@ class Material:
 
     codes: Int[Tensor, "v n s"]
     keywords: list[list[list[str]]]
+    named: list[list[str]]
     keypatches: list[list[int]]
     pooled: Float[Tensor, "n f"]
     reports: list[str]
@@ -74,17 +76,18 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     reports, ids = [without_marks(report) or report for report in corpus.reports], [study.id for study in corpus.studies]
     if stored.with_suffix(".json").exists():
         found, tensors = read_json(stored.with_suffix(".json")), load_tensors(stored.with_suffix(".safetensors"))
-        return Material(tensors["codes"], found["keywords"], found["keypatches"], tensors["pooled"], reports, ids)
+        return Material(tensors["codes"], found["keywords"], found["named"], found["keypatches"], tensors["pooled"], reports, ids)
     log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
     matcher = AdaMatch.load(run.model)
     codebook = TextualCodebook.load(run.model / "textual_codebook.json")
     codes, keywords, pooled = _films(corpus, preset, run.model, matcher, codebook if hints == "film" else None, variants)
+    named = codebook.named(reports, extractor(preset.codebooks))
     if hints == "report":
-        keywords = [codebook.named(reports, extractor(preset.codebooks))] * variants
+        keywords = [named] * variants
     keypatches = keypatch_codes(VisualCodebook.load(run.model), matcher, ids, reports)
     save_tensors(stored.with_suffix(".safetensors"), {"codes": codes, "pooled": pooled})
-    write_json(stored.with_suffix(".json"), {"keywords": keywords, "keypatches": keypatches})
-    return Material(codes, keywords, keypatches, pooled, reports, ids)
+    write_json(stored.with_suffix(".json"), {"keywords": keywords, "named": named, "keypatches": keypatches})
+    return Material(codes, keywords, named, keypatches, pooled, reports, ids)
 
 
 @torch.inference_mode()
@@ -123,7 +126,7 @@ def keypatch_codes(codebook: VisualCodebook, matcher: AdaMatch, ids: Sequence[st
 
 
 def _fingerprint(corpus: Corpus, preset: Preset, model: Path, variants: int, hints: str) -> str:
-    digest = hashlib.sha256(f"pooled {preset.seed} {variants} {hints} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
+    digest = hashlib.sha256(f"named {preset.seed} {variants} {hints} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
     digest.update(corpus.pixels.numpy().data)
     digest.update(str(hashes(model, PARTS)).encode())
     return digest.hexdigest()[:16]

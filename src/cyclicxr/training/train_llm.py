@@ -142,11 +142,9 @@ class LanguageTrainer(Stateful):
         return example(prompt, report_response(self.model.vocabulary, self.train.reports[film], self.cfg.max_report_tokens), share)
 
     def _drawing(self, film: int) -> Example:
-        said, patches = self.train.reports[film], _kept(self.train.keypatches[film], self.cfg.keyword_dropout)
-        if float(torch.rand(())) < self.cfg.guidance_dropout:
-            said, patches = "", []
-        prompt = drawing_prompt(self.model.vocabulary, said, patches, self.cfg.max_report_tokens)
-        return example(prompt, drawing_response(self.model.vocabulary, self.train.codes[0, film].tolist()))
+        patches = _kept(self.train.keypatches[film], self.cfg.keyword_dropout)
+        silent = float(torch.rand(())) < self.cfg.guidance_dropout
+        return drawing_example(self.model, self.train, film, [] if silent else patches, silent=silent)
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
         batch, where = collate(examples, self.model.vocabulary.padding), processes.device()
@@ -181,9 +179,15 @@ def validation_report(model: LanguageModel, material: Material, film: int, *, hi
 
 def validation_drawing(model: LanguageModel, material: Material, film: int, *, hints: bool = True) -> Example:
     """The drawing of a report as it will be asked for; without hints nothing is said at all."""
-    said, patches = (material.reports[film], material.keypatches[film]) if hints else ("", [])
-    prompt = drawing_prompt(model.vocabulary, said, patches, model.cfg.max_report_tokens)
-    return example(prompt, drawing_response(model.vocabulary, material.codes[0, film].tolist()))
+    return drawing_example(model, material, film, material.keypatches[film] if hints else [], silent=not hints)
+
+
+def drawing_example(model: LanguageModel, material: Material, film: int, keypatches: Sequence[int], *, silent: bool) -> Example:
+    """The drawing of a film from its report and the keywords that it affirms; a silent one from neither."""
+    said, named = ("", []) if silent else (material.reports[film], material.named[film])
+    cfg, words = model.cfg, model.vocabulary
+    prompt = drawing_prompt(words, said, keypatches, cfg.max_report_tokens, named if cfg.drawing_keywords else None)
+    return example(prompt, drawing_response(words, material.codes[0, film].tolist()))
 
 
 def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
