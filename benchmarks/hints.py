@@ -22,7 +22,6 @@ from machine import save_result
 import cyclicxr
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.codebooks.entities import extractor
-from cyclicxr.compose import compose_for
 from cyclicxr.cycle import Model
 from cyclicxr.evaluate.baselines import derangement
 from cyclicxr.evaluate.drawn_findings import MEAN, Finder, finder_of
@@ -31,7 +30,7 @@ from cyclicxr.evaluate.reports import raw_reports
 from cyclicxr.evaluate.system import Case, over_films
 from cyclicxr.language.prompt import IGNORED, Example, collate
 from cyclicxr.metrics.interval import Measure, Statistic, measure, paired
-from cyclicxr.training.corpus import load_corpus
+from cyclicxr.training.corpus import Corpus, load_corpus
 from cyclicxr.training.llm_material import Material, keypatch_codes
 from cyclicxr.training.train_codebooks import batches
 from cyclicxr.training.train_llm import validation_drawing, validation_report
@@ -67,16 +66,15 @@ class Row:
 @torch.inference_mode()
 def material_of(model: Model, case: Case) -> Material:
     """The films as the language model sees them, with the hints that belong to each."""
-    codes, pooled, keywords = [], [], []
+    codes, keywords = [], []
     for films in batches(case.cases):
         patches = model.matcher.encode_films(films)
         codes.append(model.vqgan.encode(films).flatten(1))
-        pooled.append(patches.pooled)
         keywords += [[word.text for word in found] for found in model.textual.match_patches(model.matcher, patches)]
     ids, reports = [study.id for study in case.cases.studies], list(case.cases.reports)
     keypatches = keypatch_codes(model.visual, model.matcher, ids, reports)
     named = model.textual.named(reports, extractor(model.preset.codebooks))
-    return Material(torch.cat(codes)[None], [keywords], named, keypatches, torch.cat(pooled), reports, ids)
+    return Material(torch.cat(codes)[None], [keywords], named, keypatches, reports, ids)
 
 
 def conditions(material: Material, seed: int) -> dict[str, Material]:
@@ -103,18 +101,17 @@ def nats(model: Model, examples: Sequence[Example], done: Callable[[int], None])
 
 
 @torch.inference_mode()
-def reported(model: Model, given: Material, done: Callable[[int], None]) -> Row:
+def reported(model: Model, films: Corpus, given: Material, done: Callable[[int], None]) -> Row:
     """A report a film, and what the true one costs."""
-    written = []
-    belief = model.preset.language.belief
-    for film, texts in zip(given.pooled, model.llm.candidates(given.codes[0], given.keywords[0]), strict=True):
-        written.append(compose_for(film, texts, model.alignment, belief))
+    written: list[str] = []
+    for texts in model.llm.candidates(given.codes[0], given.keywords[0]):
+        written += model.compose(model.matcher.encode_films(films.films([len(written)])), [texts])
         done(len(written))
     return Row(written, *nats(model, [validation_report(model.llm, given, i) for i in range(len(given))], done))
 
 
 @torch.inference_mode()
-def drawn(model: Model, given: Material, done: Callable[[int], None]) -> Row:
+def drawn(model: Model, films: Corpus, given: Material, done: Callable[[int], None]) -> Row:
     """The codes of a film a report, and what the true ones cost."""
     codes: list[list[int]] = []
     for start in range(0, len(given), FILMS):
@@ -201,7 +198,7 @@ def main() -> None:
     for name, given in conditions(material_of(model, case), SEED).items():
         for way, make in (("reports", reported), ("drawings", drawn)):
             told = partial(tell, f"{way}, hints {name}", len(given))
-            rows[way][name] = kept(asked.out / f"{way}-{name}.json", about, partial(make, model, given, told))
+            rows[way][name] = kept(asked.out / f"{way}-{name}.json", about, partial(make, model, case.cases, given, told))
     found = {"reports": score_reports(rows["reports"], case), "drawings": score_drawings(rows["drawings"], case, model)}
     print(save_result("hints", {"model": model.info, "films": len(case.cases), "split": asked.split, "seed": SEED, **found}))
 

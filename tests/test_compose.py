@@ -8,22 +8,45 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclicxr.compose import LONGEST, RECALL, _climb, _contradictions, _Pool, compose, compose_for
+from cyclicxr.compose import FINDING, LIKELY, LONGEST, RECALL, UNKNOWN, Findings, _climb, _contradictions, _Pool, compose, compose_for
 from cyclicxr.match.global_alignment import GlobalAlignment
 
 SENTENCES = ["The heart is large.", "The lungs are clear.", "No pneumothorax.", "There is a nodule.", "Old rib fracture."]
 
 
-def pool(texts: list[str], weights: list[float]) -> _Pool:
-    return _Pool.of(texts, np.array(weights))
+def pool(texts: list[str], weights: list[float], findings: Findings = UNKNOWN) -> _Pool:
+    return _Pool.of(texts, np.array(weights), findings)
+
+
+def may_show(**chances: float) -> Findings:
+    return Findings(chances, lambda sentence: {word for word in ("nodule", "fracture", "heart") if word in sentence})
 
 
 def test_worth_by_hand():
     """a b c and a b d have 6 n-grams each and share a, b and a b: 2.5 x 3 / (1.5 x 6 + 6) = .5; with itself each has 1. Weights 3 and 1."""
     assert RECALL == 1.5
     found = pool(["a b c", "a b d"], [3.0, 1.0])
-    worth = found.worth(found.samples, found.sizes)
+    worth = found.worth(found.samples, found.sizes, found.named)
     assert worth.tolist() == pytest.approx([0.75 + 0.25 * 0.5, 0.25 + 0.75 * 0.5])
+
+
+def test_the_worth_of_findings_by_hand():
+    """A nodule (p = .6) adds .1 x (.6 - .1) to a report that names it, however often; a fracture (p = .05) takes .1 x .05; a heart that
+    nothing is known of adds nothing.
+    """
+    assert (FINDING, LIKELY) == (0.1, 0.1)
+    texts = ["There is a nodule. A nodule in the heart.", "Old rib fracture. There is a nodule.", "The heart is large."]
+    known, unknown = pool(texts, [1.0] * 3, may_show(nodule=0.6, fracture=0.05)), pool(texts, [1.0] * 3)
+    named = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    assert np.array_equal([known.named[rows].max(0) for rows in known.members], named)
+    gained = known.worth(known.samples, known.sizes, named) - unknown.worth(unknown.samples, unknown.sizes, np.zeros((3, 0)))
+    assert gained.tolist() == pytest.approx([0.05, 0.05 - 0.005, 0.0])
+
+
+def test_a_likely_finding_is_named_though_most_samples_do_not():
+    samples = [SENTENCES[1]] * 4 + [f"{SENTENCES[1]} {SENTENCES[3]}"] * 3
+    for chance, said in ((0.0, SENTENCES[1]), (LIKELY, SENTENCES[1]), (1.0, f"{SENTENCES[1]} {SENTENCES[3]}")):
+        assert compose(samples, [1.0] * 7, may_show(nodule=chance)) == said
 
 
 def test_the_sentences_that_most_samples_say_are_put_together():
@@ -78,19 +101,21 @@ class Alignment(GlobalAlignment):
 def test_what_fits_the_film_counts_more():
     """exp(1 / .1) outweighs the others."""
     samples = [SENTENCES[1], SENTENCES[3], SENTENCES[1]]
-    assert compose_for(torch.zeros(2), samples, Alignment(), belief=0.1) == SENTENCES[3]
-    assert SENTENCES[1] in compose_for(torch.zeros(2), samples, Alignment(), belief=100.0)
+    assert compose_for(torch.zeros(2), samples, Alignment(), 0.1, UNKNOWN) == SENTENCES[3]
+    assert SENTENCES[1] in compose_for(torch.zeros(2), samples, Alignment(), 100.0, UNKNOWN)
 
 
 @settings(max_examples=40)
 @given(samples=st.lists(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=4), min_size=1, max_size=5), data=st.data())
 def test_no_sentence_more_or_less_would_be_better(samples, data):
     weights = data.draw(st.lists(st.floats(0.1, 5), min_size=len(samples), max_size=len(samples)))
-    found = pool([" ".join(sample) for sample in samples], weights)
+    findings = may_show(nodule=data.draw(st.floats(0, 1)), fracture=data.draw(st.floats(0, 1)))
+    found = pool([" ".join(sample) for sample in samples], weights, findings)
     chosen = _climb(found, found.first())
 
     def worth(rows: list[int]) -> float:
-        return float(found.worth(found.grams[rows].max(0, keepdims=True), found.lengths[rows].sum(keepdims=True))[0])
+        named = found.named[rows].max(0, keepdims=True)
+        return float(found.worth(found.grams[rows].max(0, keepdims=True), found.lengths[rows].sum(keepdims=True), named)[0])
 
     assert len(set(chosen)) == len(chosen) <= LONGEST
     others = [chosen[:i] + chosen[i + 1 :] for i in range(len(chosen))]

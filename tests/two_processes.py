@@ -71,7 +71,7 @@ def writer(batch: int) -> train_llm.LanguageTrainer:
     reports = [REPORTS[i % 4] + " Seen." * (i % 3) for i in range(16)]
     codes = torch.randint(8, (1, 16, 6), generator=generator)
     hints = [["heart"]] * 16
-    material = Material(codes, [hints], hints, [[i % 8] for i in range(16)], torch.zeros(16, 2), reports, [f"s{i}" for i in range(16)])
+    material = Material(codes, [hints], hints, [[i % 8] for i in range(16)], reports, [f"s{i}" for i in range(16)])
     preset = Preset(language=LanguageConfig(**{**vars(LANGUAGE), "batch": batch}))
     torch.manual_seed(0)
     return calmed(train_llm.LanguageTrainer(train_llm.new_model(material, preset.language, 8, 6, None), material, material, preset))

@@ -1,5 +1,5 @@
 """Many sampled reports of one film -> one report: the sentences that say most of what the samples say, those that fit the film counting
-more. Knows texts and the global alignment; no language model.
+more, and those that name what the film is likely to show. Knows texts and the global alignment; no language model.
 
 Minimum Bayes risk decoding (Kumar & Byrne 2004), sentence by sentence and not report by report: of 64 samples no one has all the right
 sentences (docs/decisions/0024-consensus-reports.md).
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -23,12 +24,30 @@ from cyclicxr.metrics.labels import CLASSES, NEGATIVE, POSITIVE
 
 ORDERS = 4  # n-grams of 1 to 4 words, as BLEU-4 reads them
 RECALL = 1.5  # [ours] beta squared: what the samples say weighs more than brevity
+FINDING = 0.1  # [ours] worth of naming a finding that is certain, less the same for
+LIKELY = 0.1  # [ours] the probability from which on a finding is worth its sentence
 LONGEST = 12  # sentences at most
 _WORD = re.compile(r"[a-z0-9]+")
 _JUDGED = [i for i, name in enumerate(CLASSES) if name != "No Finding"]
 
 
-def compose_for(film: Float[Tensor, " f"], texts: Sequence[str], alignment: GlobalAlignment, belief: float) -> str:
+@dataclass(frozen=True)
+class Findings:
+    """What a film may show.
+
+    Args:
+        chances: finding -> the probability that the film's report affirms it, in [0, 1].
+        named: which findings a sentence affirms; others than those of `chances` count nothing.
+    """
+
+    chances: Mapping[str, float]
+    named: Callable[[str], Collection[str]]
+
+
+UNKNOWN = Findings({}, lambda sentence: ())
+
+
+def compose_for(film: Float[Tensor, " f"], texts: Sequence[str], alignment: GlobalAlignment, belief: float, findings: Findings) -> str:
     """`compose`, where a sample counts exp(its similarity with the film / `belief`).
 
     Args:
@@ -36,19 +55,22 @@ def compose_for(film: Float[Tensor, " f"], texts: Sequence[str], alignment: Glob
         texts: sampled reports.
         alignment: of film and texts.
         belief: > 0; the smaller, the fewer samples count.
+        findings: what the film may show.
     """
-    return compose(texts, (alignment.similarity(film[None], texts)[0] / belief).exp().tolist())
+    return compose(texts, (alignment.similarity(film[None], texts)[0] / belief).exp().tolist(), findings)
 
 
-def compose(texts: Sequence[str], weights: Sequence[float]) -> str:
+def compose(texts: Sequence[str], weights: Sequence[float], findings: Findings = UNKNOWN) -> str:
     """The report of greatest expected worth, hill-climbed from the best sample by adding, leaving out and exchanging sentences.
 
     A report is worth, against a sample, F of the n-grams that they share, (1 + r) shared / (r of the sample + its own), r = `RECALL`; and
-    against all of them the mean by weight. No two of its sentences contradict each other; they stand in the order that samples have them.
+    against all of them the mean by weight. Each finding that it affirms adds `FINDING` (p - `LIKELY`), p its probability. No two of its
+    sentences contradict each other; they stand in the order that samples have them.
 
     Args:
         texts: sampled reports of one film; empty ones are left out.
         weights: how much each counts, > 0.
+        findings: what the film may show.
 
     Returns:
         The report; "" where no sample has a word.
@@ -56,7 +78,7 @@ def compose(texts: Sequence[str], weights: Sequence[float]) -> str:
     kept = [(text, weight) for text, weight in zip(texts, weights, strict=True) if _grams(text)]
     if not kept:
         return ""
-    pool = _Pool.of([text for text, _ in kept], np.array([weight for _, weight in kept]))
+    pool = _Pool.of([text for text, _ in kept], np.array([weight for _, weight in kept]), findings)
     chosen = _climb(pool, pool.first())
     return " ".join(pool.sentences[i] for i in sorted(chosen, key=lambda i: pool.places[i]))
 
@@ -75,6 +97,8 @@ class _Pool:
         weights: (m,) of the samples, sum 1.
         members: the sentences of each sample.
         against: (s, s) which contradict each other.
+        named: (s, f) which findings each affirms, 0 or 1.
+        gains: (f,) what it is worth to name each.
     """
 
     sentences: list[str]
@@ -86,9 +110,11 @@ class _Pool:
     weights: Float[np.ndarray, " m"]
     members: list[list[int]]
     against: Bool[np.ndarray, "s s"]
+    named: Float[np.ndarray, "s f"]
+    gains: Float[np.ndarray, " f"]
 
     @classmethod
-    def of(cls, texts: Sequence[str], weights: Float[np.ndarray, " m"]) -> _Pool:
+    def of(cls, texts: Sequence[str], weights: Float[np.ndarray, " m"], findings: Findings = UNKNOWN) -> _Pool:
         number: dict[str, int] = {}
         seen: dict[int, list[float]] = {}
         members = []
@@ -98,7 +124,9 @@ class _Pool:
             for place, i in enumerate(members[-1]):
                 seen.setdefault(i, []).append(place / max(1, len(found) - 1))
         column = {gram: i for i, gram in enumerate(sorted({gram for text in texts for gram in _grams(text)}))}
-        grams, samples = _presence(list(number), column), _presence(texts, column)
+        grams, samples = (_presence([_grams(text) for text in of], column) for of in (number, texts))
+        place_of = {finding: i for i, finding in enumerate(findings.chances)}
+        named = _presence([place_of.keys() & findings.named(sentence) if place_of else () for sentence in number], place_of)
         return cls(
             sentences=list(number),
             places=np.array([float(np.mean(seen[i])) for i in range(len(number))]),
@@ -109,16 +137,21 @@ class _Pool:
             weights=(weights / weights.sum()).astype(np.float32),
             members=members,
             against=_contradictions(list(number)),
+            named=named,
+            gains=FINDING * (np.array(list(findings.chances.values()), dtype=np.float32) - np.float32(LIKELY)),
         )
 
-    def worth(self, held: Float[np.ndarray, "k g"], length: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-        """Of reports that hold these n-grams, repeated ones counted in their length alone."""
+    def worth(
+        self, held: Float[np.ndarray, "k g"], length: Float[np.ndarray, " k"], named: Float[np.ndarray, "k f"]
+    ) -> Float[np.ndarray, " k"]:
+        """Of reports that hold these n-grams, repeated ones counted in their length alone, and name these findings."""
         shared = held @ self.samples.T
-        return np.asarray(((1 + RECALL) * shared / (RECALL * self.sizes + length[:, None])) @ self.weights)
+        return np.asarray(((1 + RECALL) * shared / (RECALL * self.sizes + length[:, None])) @ self.weights + named @ self.gains)
 
     def first(self) -> list[int]:
         """Sentences of the best sample, less those that contradict an earlier one."""
-        best = self.members[int(self.worth(self.samples, self.sizes).argmax())]
+        named = np.array([self.named[members].max(0) for members in self.members])
+        best = self.members[int(self.worth(self.samples, self.sizes, named).argmax())]
         chosen: list[int] = []
         for i in best:
             if i not in chosen and not self.against[i, chosen].any():
@@ -128,7 +161,8 @@ class _Pool:
 
 def _climb(pool: _Pool, chosen: list[int]) -> list[int]:
     """The best of all reports that differ from `chosen` in one sentence, again and again while it is better."""
-    value = float(pool.worth(pool.grams[chosen].max(0, keepdims=True), pool.lengths[chosen].sum(keepdims=True))[0])
+    held, length, named = (pool.grams[chosen].max(0), pool.lengths[chosen].sum(), pool.named[chosen].max(0))
+    value = float(pool.worth(held[None], length[None], named[None])[0])
     while True:
         best, following = max(_steps(pool, chosen), key=lambda step: step[0], default=(value, chosen))
         if best <= value + 1e-6:
@@ -139,11 +173,12 @@ def _climb(pool: _Pool, chosen: list[int]) -> list[int]:
 def _steps(pool: _Pool, chosen: list[int]) -> Iterator[tuple[float, list[int]]]:
     for rest in [chosen, *(chosen[:i] + chosen[i + 1 :] for i in range(len(chosen)))]:
         held = pool.grams[rest].max(0) if rest else np.zeros_like(pool.grams[0])
+        named = pool.named[rest].max(0) if rest else np.zeros_like(pool.named[0])
         length = pool.lengths[rest].sum()
         if rest and rest is not chosen:
-            yield float(pool.worth(held[None], length[None])[0]), rest
+            yield float(pool.worth(held[None], length[None], named[None])[0]), rest
         if len(rest) < LONGEST:
-            values = pool.worth(np.maximum(pool.grams, held), pool.lengths + length)
+            values = pool.worth(np.maximum(pool.grams, held), pool.lengths + length, np.maximum(pool.named, named))
             values[pool.against[:, rest].any(1)] = -np.inf
             values[chosen] = -np.inf
             added = int(values.argmax())
@@ -161,10 +196,10 @@ def _grams(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for n in range(1, ORDERS + 1) for i in range(len(words) - n + 1)}
 
 
-def _presence(texts: Sequence[str], column: dict[tuple[str, ...], int]) -> Float[np.ndarray, "n g"]:
-    table = np.zeros((len(texts), len(column)), dtype=np.float32)
-    for row, text in zip(table, texts, strict=True):
-        row[[column[gram] for gram in _grams(text)]] = 1
+def _presence(held: Sequence[Collection[Hashable]], column: Mapping[Any, int]) -> Float[np.ndarray, "n g"]:
+    table = np.zeros((len(held), len(column)), dtype=np.float32)
+    for row, found in zip(table, held, strict=True):
+        row[[column[each] for each in found]] = 1
     return table
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,11 +19,11 @@ from PIL import Image
 from torch import Tensor
 
 from cyclicxr.checkpoint import read_preset
-from cyclicxr.codebooks.entities import extractor
+from cyclicxr.codebooks.entities import affirmed_findings, extractor
 from cyclicxr.codebooks.support import Support, consistency, excess
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
-from cyclicxr.compose import compose_for
+from cyclicxr.compose import Findings, compose_for
 from cyclicxr.config import Preset
 from cyclicxr.data.frontal import require_frontal
 from cyclicxr.data.images import network_pixels, read_film
@@ -284,6 +285,13 @@ class Model:
         rows = list(films)
         return self.llm.likelihood(torch.cat(codes)[rows], [keywords[film] for film in rows], befores, texts)
 
+    def compose(self, patches: FilmPatches, sampled: Iterable[Sequence[str]]) -> list[str]:
+        """Patches of films, and sampled reports of each -> a report each (decision 24)."""
+        named = partial(affirmed_findings, self.preset.codebooks)
+        films = zip(patches.pooled, self.textual.chances(self.matcher, patches), sampled, strict=True)
+        belief = self.preset.language.belief
+        return [compose_for(film, texts, self.alignment, belief, Findings(chances, named)) for film, chances, texts in films]
+
     # ---- the stages, in order
 
     def _report(self, film: Film, frontal: FrontalRecord, pixels: Float[Tensor, "1 1 h w"], clock: Stopwatch) -> tuple[Result, FilmPatches]:
@@ -298,9 +306,7 @@ class Model:
 
     def _write(self, pixels: Float[Tensor, "b 1 h w"], patches: FilmPatches, keywords: list[list[MatchedKeyword]]) -> list[str]:
         codes = self.vqgan.encode(pixels).flatten(1)
-        sampled = self.llm.candidates(codes, [[keyword.text for keyword in film] for film in keywords])
-        belief = self.preset.language.belief
-        return [compose_for(film, texts, self.alignment, belief) for film, texts in zip(patches.pooled, sampled, strict=True)]
+        return self.compose(patches, self.llm.candidates(codes, [[keyword.text for keyword in film] for film in keywords]))
 
     def _draw(self, text: str, seed: int, clock: Stopwatch) -> tuple[Float[Tensor, "1 1 h w"], tuple[KeypatchRecord, ...], tuple[int, ...]]:
         with clock("keypatches"):

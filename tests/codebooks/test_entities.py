@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclicxr.codebooks import entities
-from cyclicxr.codebooks.entities import GROUPS, LexiconExtractor, TransformerExtractor, extractor
+from cyclicxr.codebooks.entities import GROUPS, LexiconExtractor, TransformerExtractor, affirmed_findings, extractor
 from cyclicxr.config import CodebooksConfig
 from cyclicxr.types import InputError
 
@@ -122,6 +122,12 @@ def test_what_reports_affirm_agrees_with_their_annotations(rules: LexiconExtract
 
 
 LABELS = ["O"] + [f"{b}-{name}" for name in ("Biological_structure", "Disease_disorder", "Sign_symptom", "Age") for b in "BI"]
+
+
+def test_findings_that_a_sentence_affirms() -> None:
+    cfg = CodebooksConfig()
+    assert affirmed_findings(cfg, "Cardiomegaly and a small effusion, no pneumothorax.") == {"cardiomegaly", "pleural effusion"}
+    assert affirmed_findings(cfg, "The lungs are clear.") == frozenset()
 
 
 @pytest.fixture(scope="module")

@@ -169,6 +169,15 @@ def test_read_off_the_whole_film_a_keyword_has_the_place_of_its_patch(matcher, d
     assert [match.text for match in TextualCodebook.load(tmp_path / "textual_codebook.json").match(matcher, films[:1])[0]] == ["effusion"]
 
 
+def test_the_chance_of_each_finding_by_hand(matcher, draw) -> None:
+    """Score 4 of a keyword with shift 1 and prevalence .5: logit 0 + 1 (4 - 0); score 0 of shift 3, .1: logit(.1) + 3 (0 - 3 x .4)."""
+    book = calibrated(("heart", 1.0, 0.5), ("opacity", 3.0, 0.1), ("clear", 1.0, 0.5))
+    book.keywords = (*book.keywords[:2], dataclasses.replace(book.keywords[2], group="detailed description"))
+    film = to_films(draw({2: "heart", 9: "clear"}))
+    (chances,) = book.chances(matcher, matcher.encode_films(film))
+    assert chances == pytest.approx({"heart": 1 / (1 + math.exp(-4)), "opacity": 1 / (1 + 9 * math.exp(3.6))})
+
+
 def test_a_report_names_its_findings_the_rarest_first_and_then_the_rest() -> None:
     book = calibrated(("heart", 1.0, 0.01), ("opacity", 1.0, 0.5), ("nodule", 1.0, 0.1), cfg=dataclasses.replace(CONFIG, max_keywords=2))
     book.keywords = (dataclasses.replace(book.keywords[0], group="biological structure"), *book.keywords[1:])

@@ -7,6 +7,7 @@ import torch
 
 from cyclicxr.checkpoint import write_json
 from cyclicxr.codebooks.entities import extractor
+from cyclicxr.codebooks.support import Support
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
 from cyclicxr.config import OPENI_SMALL, Preset, override
@@ -70,6 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, preset: Preset, corpus: Corpus
     torch.manual_seed(0)
     made = RunDirectory(tmp_path_factory.mktemp("run"))
     made.model.mkdir()
+    Support(1.0, 0.0, 0.5).save(made.model)
     write_json(made.model / "config.json", preset.to_json())
     train = corpus.split("train")
     matcher = AdaMatch.build(preset.encoder, preset.words, preset.match, train_tokenizer(train.reports, 200)).eval()

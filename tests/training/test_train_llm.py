@@ -39,7 +39,7 @@ def material(n: int, seed: int) -> Material:
     codes[0] = torch.tensor(which)[:, None]
     hints = [[FINDINGS[i]] for i in which]
     reports = [f"{FINDINGS[i]}{' seen' * (row % 3)}." for row, i in enumerate(which)]
-    return Material(codes, [hints] * 4, hints, [[i] for i in which], torch.zeros(n, 2), reports, [f"study {i}" for i in range(n)])
+    return Material(codes, [hints] * 4, hints, [[i] for i in which], reports, [f"study {i}" for i in range(n)])
 
 
 def trainer(cfg: LanguageConfig = TOY, n: int = 20) -> LanguageTrainer:

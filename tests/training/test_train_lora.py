@@ -43,7 +43,7 @@ def material() -> Material:
     codes = torch.randint(16, (1, 12, 9), generator=generator)
     reports = [("Effusion seen. ", "Clear lungs. ")[i % 2] * (1 + i % 3) for i in range(12)]
     hints = [["heart"]] * 12
-    return Material(codes, [hints], hints, [[i % 16] for i in range(12)], torch.zeros(12, 2), reports, [f"s{i}" for i in range(12)])
+    return Material(codes, [hints], hints, [[i % 16] for i in range(12)], reports, [f"s{i}" for i in range(12)])
 
 
 def base(folder: Path, *, tied: bool = False) -> Path:

@@ -123,6 +123,12 @@ def extractor(cfg: CodebooksConfig) -> Extractor:
     return _built(cfg.extractor, cfg.revision)
 
 
+@lru_cache(maxsize=20_000)
+def affirmed_findings(cfg: CodebooksConfig, sentence: str) -> frozenset[str]:
+    """Findings that a sentence names and does not deny, as the config's extractor reads it; kept, for reports repeat their sentences."""
+    return frozenset(entity.text for entity in extractor(cfg).extract(sentence) if entity.group in FINDINGS and not entity.negated)
+
+
 @lru_cache(maxsize=2)
 def _built(name: str, revision: str) -> Extractor:
     return LexiconExtractor() if name == "rules" else TransformerExtractor(name, revision)

@@ -231,6 +231,14 @@ class TextualCodebook:
             films.append([self._matched(w, patch[film, w], found[film, w], probable[film, w]) for w in telling])
         return films
 
+    @torch.no_grad()
+    def chances(self, matcher: Matcher, patches: Patches) -> list[dict[str, float]]:
+        """Of each film: keyword that names a finding -> the probability that the film's report affirms it, in (0, 1)."""
+        calibration = self._calibrated()
+        probable = calibration.probability(calibration.standardise(self._found(matcher, patches)))
+        findings = [w for w, keyword in enumerate(self.keywords) if keyword.group in FINDINGS]
+        return [{self.keywords[w].text: row[w] for w in findings} for row in probable.tolist()]
+
     def named(self, reports: Sequence[str], extractor: Extractor) -> list[list[str]]:
         """The keywords that each report affirms itself: its findings, the rarest first, then what else it names likewise; at most
         `max_keywords`.

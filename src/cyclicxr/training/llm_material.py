@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from cyclicxr import processes
@@ -45,7 +45,6 @@ class Material:
         keywords: of each variant of each film, the most telling first: matched to it, or those that its report affirms.
         named: keywords that each report affirms, for the film drawn from it.
         keypatches: codes of each report's keypatches; never one of the study itself.
-        pooled: (n, f) of each film as it is, for the global alignment.
         reports: without marks of removed words.
         ids: of the studies.
     """
@@ -54,7 +53,6 @@ class Material:
     keywords: list[list[list[str]]]
     named: list[list[str]]
     keypatches: list[list[int]]
-    pooled: Float[Tensor, "n f"]
     reports: list[str]
     ids: list[str]
 
@@ -76,29 +74,28 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     reports, ids = [without_marks(report) or report for report in corpus.reports], [study.id for study in corpus.studies]
     if stored.with_suffix(".json").exists():
         found, tensors = read_json(stored.with_suffix(".json")), load_tensors(stored.with_suffix(".safetensors"))
-        return Material(tensors["codes"], found["keywords"], found["named"], found["keypatches"], tensors["pooled"], reports, ids)
+        return Material(tensors["codes"], found["keywords"], found["named"], found["keypatches"], reports, ids)
     log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
     matcher = AdaMatch.load(run.model)
     codebook = TextualCodebook.load(run.model / "textual_codebook.json")
-    codes, keywords, pooled = _films(corpus, preset, run.model, matcher, codebook if hints == "film" else None, variants)
+    codes, keywords = _films(corpus, preset, run.model, matcher, codebook if hints == "film" else None, variants)
     named = codebook.named(reports, extractor(preset.codebooks))
     if hints == "report":
         keywords = [named] * variants
     keypatches = keypatch_codes(VisualCodebook.load(run.model), matcher, ids, reports)
-    save_tensors(stored.with_suffix(".safetensors"), {"codes": codes, "pooled": pooled})
+    save_tensors(stored.with_suffix(".safetensors"), {"codes": codes})
     write_json(stored.with_suffix(".json"), {"keywords": keywords, "named": named, "keypatches": keypatches})
-    return Material(codes, keywords, named, keypatches, pooled, reports, ids)
+    return Material(codes, keywords, named, keypatches, reports, ids)
 
 
 @torch.inference_mode()
 def _films(
     corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, codebook: TextualCodebook | None, variants: int
-) -> tuple[Tensor, list[list[list[str]]], Tensor]:
-    """Codes and keywords of each variant of each film, and the pooled patches of the films as they are; no keywords without a codebook."""
+) -> tuple[Tensor, list[list[list[str]]]]:
+    """Codes and keywords of each variant of each film; no keywords without a codebook."""
     where = processes.device()
     vqgan, looking = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).to(where), copy.deepcopy(matcher).to(where)
     codes: list[Tensor] = []
-    pooled: list[Tensor] = []
     keywords: list[list[list[str]]] = []
     for variant in range(variants):
         torch.manual_seed(preset.seed + variant)
@@ -108,14 +105,11 @@ def _films(
             pixels = augment(pixels) if variant else pixels
             with mixed_precision() if variant else nullcontext():  # the film itself as it will be encoded when it matters
                 rows.append(vqgan.encode(pixels).flatten(1).cpu())
-                if codebook is None and variant:
-                    continue
-                patches = looking.encode_films(pixels).cpu()
-                found += [] if codebook is None else codebook.match_patches(matcher, patches)
-            pooled += [] if variant else [patches.pooled]
+                if codebook is not None:
+                    found += codebook.match_patches(matcher, looking.encode_films(pixels).cpu())
         codes.append(torch.cat(rows))
         keywords.append([[keyword.text for keyword in film] for film in found])
-    return torch.stack(codes), keywords, torch.cat(pooled)
+    return torch.stack(codes), keywords
 
 
 @torch.inference_mode()

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cyclicxr import processes
-from cyclicxr.compose import compose_for
 from cyclicxr.config import LanguageConfig, Preset
+from cyclicxr.cycle import Model
 from cyclicxr.data.openi import findings_of
 from cyclicxr.language.llm import LanguageModel
 from cyclicxr.language.prompt import (
@@ -29,9 +29,9 @@ from cyclicxr.language.prompt import (
     report_response,
 )
 from cyclicxr.language.vocabulary import Vocabulary
-from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.metrics.clinical import named_findings, score_findings, scored_findings
 from cyclicxr.metrics.report import score_reports
+from cyclicxr.parts import record_parts
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.llm_material import Material, gather
@@ -213,8 +213,8 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     numbers, weights = trainer.validate(), trainer.weights()
     if processes.is_first():
         model.save(run.model / "llm", weights=weights)
-        shipped = LanguageModel.load(run.model / "llm")
-        run.record("llm", {**numbers, **written_scores(shipped, GlobalAlignment.load(run.model), val, val_material)})
+        record_parts(run.model, ["llm"])
+        run.record("llm", {**numbers, **written_scores(Model.load(run.model), val)})
     processes.wait()
 
 
@@ -230,18 +230,15 @@ def new_model(
     return LanguageModel.build(vocabulary, cfg, image_tokens, code_vectors)
 
 
-def written_scores(model: LanguageModel, alignment: GlobalAlignment, corpus: Corpus, material: Material) -> dict[str, float]:
+def written_scores(model: Model, corpus: Corpus) -> dict[str, float]:
     """Scores of the reports that the model writes for the first films of a split: the wording, how many differ, the findings named."""
-    n = min(WRITTEN, len(corpus))
-    sampled = model.candidates(material.codes[0, :n], material.keywords[0][:n])
-    written = [compose_for(film, texts, alignment, model.cfg.belief) for film, texts in zip(material.pooled[:n], sampled, strict=True)]
-    studies = corpus.studies[:n]
+    written, studies = model.write_reports(corpus.pixels[:WRITTEN]), corpus.studies[:WRITTEN]
     ids = [study.id for study in studies]
     scores = score_reports({study.id: study.report for study in studies}, dict(zip(ids, written, strict=True)))
     labels = [findings_of(study.mesh) for study in studies]
     findings = score_findings(named_findings(written), labels) if scored_findings(labels) else {}
-    words = sum(len(text.split()) for text in written) / n
-    return {**scores, **findings, "words a report": words, "reports": float(n)}
+    words = sum(len(text.split()) for text in written) / len(written)
+    return {**scores, **findings, "words a report": words, "reports": float(len(written))}
 
 
 def _code_vectors(preset: Preset, run: RunDirectory) -> Tensor:
