@@ -21,12 +21,13 @@ def hints(found: dict[str, Any]) -> Iterator[str]:
     for side, title in SIDES.items():
         rows, less = found[side]["rows"], found[side]["matched less"]
         names = list(dict.fromkeys(name for row in rows.values() for name in row))
-        table = [[hint, *(_number(row.get(name)) for name in names)] for hint, row in rows.items()]
-        table += [[f"matched less {hint}", *(_number(row.get(name)) for name in names)] for hint, row in less.items()]
+        table = [[hint, *(number(row.get(name)) for name in names)] for hint, row in rows.items()]
+        table += [[f"matched less {hint}", *(number(row.get(name)) for name in names)] for hint, row in less.items()]
         yield f"### {title}\n\n" + plain_table(["hints", *names], table)
 
 
-def _number(of: dict[str, Any] | None) -> str:
+def number(of: dict[str, Any] | None) -> str:
+    """With its interval and p, where it has them; empty for none."""
     if of is None:
         return ""
     interval = "" if of["low"] is None else f" ({of['low']:.3f} to {of['high']:.3f})"

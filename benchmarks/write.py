@@ -14,6 +14,7 @@ from typing import Any
 import cost_tables
 import peers_table
 from data_tables import burnt_in_text, frontal_gate, gate_targets, loader_speed, loader_targets, mimic_rows
+from drawn_reader_tables import drawn_reader, drawn_reader_targets
 from gpu_tables import gpu
 from grounding_tables import grounding_trained
 from hints_tables import hints
@@ -150,6 +151,7 @@ def targets(results: Path) -> Iterator[str]:
     rows = [
         *_evaluation_targets(load("evaluate", results)),
         *_speed_targets(load("report_speed", results)),
+        *drawn_reader_targets(results),
         *_generation_targets(load("generation", results)),
         *gate_targets(load("frontal_gate", results)),
         *loader_targets(load("loader_speed", results)),
@@ -329,6 +331,7 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     cannot,
     targets,
     evaluation,
+    drawn_reader,
     peers,
     consensus,
     hints,

@@ -1,0 +1,40 @@
+"""What two readers find on drawn films, in rows for BENCHMARKS.md; measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hints_tables import number
+from sections import load, made_by, met, plain_table, section
+
+from cyclicxr.evaluate.verdicts import DRAWN
+
+AREA = 0.70  # that drawn films are to reach for each finding of the goal
+
+
+@section("What another reader finds on drawn films", "drawn_reader", "`python benchmarks/drawn_reader.py STUDIES`")
+def drawn_reader(found: dict[str, Any]) -> Iterator[str]:
+    """AUC of findings on each set of films, by the model's own classifier and by one that had no part in it."""
+    yield (
+        f"{made_by(found)}\n{found['films']} films of the {found['split']} split. The VQ-GAN was trained with features of the model's own "
+        "classifier, and among drawings the global alignment chooses; the other reader was trained for this table alone: another seed, fixed "
+        "patches, eight passes over the findings. AUC with 95 % intervals over films; differences are of the same films, p two-sided.\n"
+    )
+    for reader, tables in found["readers"].items():
+        names = list(tables["rows"][DRAWN])
+        rows = [[name, *(number(row[key]) for key in names)] for name, row in tables["rows"].items()]
+        rows += [[f"drawn less: {name}", *(number(row[key]) for key in names)] for name, row in tables["drawn less"].items()]
+        yield f"### Read by {reader}\n\n" + plain_table(["films", *names], rows)
+
+
+def drawn_reader_targets(results: Path) -> Iterator[list[str]]:
+    """The goal, as the reader sees it that had no part in the model."""
+    found = load("drawn_reader", results)
+    if found:
+        *_, (reader, tables) = found["readers"].items()
+        for name, of in tables["rows"][DRAWN].items():
+            if name != "mean":
+                asked = f"drawn films: AUC of {name} at least {AREA:.2f}, read by {reader}"
+                yield [asked, f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]", met(of["value"] >= AREA)]
