@@ -19,8 +19,8 @@ def drawn_reader(found: dict[str, Any]) -> Iterator[str]:
     """AUC of findings on each set of films, by the model's own classifier and by one that had no part in it."""
     yield (
         f"{made_by(found)}\n{found['films']} films of the {found['split']} split. The VQ-GAN was trained with features of the model's own "
-        "classifier, and among drawings the global alignment chooses; the other reader was trained for this table alone: another seed, fixed "
-        "patches, eight passes over the findings. AUC with 95 % intervals over films; differences are of the same films, p two-sided.\n"
+        "classifier, and among drawings the global alignment chooses; the other reader was trained for this table alone: another seed, "
+        "fixed patches, eight passes over the findings. AUC with 95 % intervals over films; differences: the same films, p two-sided.\n"
     )
     for reader, tables in found["readers"].items():
         names = list(tables["rows"][DRAWN])

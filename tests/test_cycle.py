@@ -19,9 +19,11 @@ import cyclicxr
 from cyclicxr import cycle
 from cyclicxr.checkpoint import sha256_of
 from cyclicxr.codebooks.support import Support
+from cyclicxr.config import override
 from cyclicxr.cycle import FLAGGED, Model, Stopwatch, _boxes
 from cyclicxr.data.phantom import draw_phantom
 from cyclicxr.match.evidence import WordEvidence
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.types import InputError, PatchRecord, Result
 
 VALIDATOR = Draft202012Validator(json.loads(files("cyclicxr").joinpath("result.schema.json").read_text(encoding="utf-8")))
@@ -144,6 +146,27 @@ def test_the_same_film_gives_the_same_report_and_the_same_seed_the_same_drawing(
 @slow
 def test_the_same_weights_have_the_same_revision(toy_run: Path, model: Model):
     assert cyclicxr.load(str(toy_run / "model")).info == model.info
+
+
+class Fit(GlobalAlignment):
+    """Of the films of two texts, two each, the second and the first are nearest to their own text."""
+
+    def __init__(self) -> None:
+        pass
+
+    def similarity(self, films: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        assert films.shape[0] == 4 and len(texts) == 2
+        return torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.9, 0.4], [0.9, 0.3]])
+
+
+@slow
+def test_of_several_drawings_that_one_is_kept_which_is_nearest_to_its_text(toy_run: Path):
+    model = cyclicxr.load(toy_run / "model")
+    texts, hints = ["Small left pleural effusion.", "Clear lungs."], [[], []]
+    model.preset = override(model.preset, {"language.drawings": 2})
+    model.alignment = Fit()
+    both = model.llm.draw(texts, hints, 0, model._named(texts), 2)
+    assert torch.equal(model._drawn(texts, hints, 0), both[[1, 2]])
 
 
 @slow

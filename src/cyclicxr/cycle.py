@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -249,8 +249,8 @@ class Model:
         drawn = []
         for start in range(0, len(texts), FILMS):
             some = texts[start : start + FILMS]
-            hints = [[patch.token for patch in patches] for patches in self.visual.match(self.matcher, some)]
-            drawn.append(_to_bytes(self._decode(self.llm.draw(some, hints, seed, self._named(some)))))
+            codes = self._drawn(some, self.visual.match(self.matcher, some), seed)
+            drawn.append(_to_bytes(self._decode(codes)))
         return torch.cat(drawn)
 
     @torch.inference_mode()
@@ -312,10 +312,20 @@ class Model:
         with clock("keypatches"):
             matched = self.visual.match(self.matcher, [text])[0]
         with clock("draw"):
-            codes = self.llm.draw([text], [[patch.token for patch in matched]], seed, self._named([text]))
+            codes = self._drawn([text], [matched], seed)
         with clock("decode"):
             film = self._decode(codes)
         return film, tuple(self._keypatch(patch) for patch in matched), tuple(codes[0].tolist())
+
+    def _drawn(self, texts: Sequence[str], matched: Sequence[Sequence[MatchedKeypatch]], seed: int) -> Int[Tensor, "b s"]:
+        """Texts and their keypatches -> the codes of a film each, of several that one which the global alignment finds nearest."""
+        hints, number = [[patch.token for patch in patches] for patches in matched], self.preset.language.drawings
+        codes = self.llm.draw(texts, hints, seed, self._named(texts), number).view(len(texts), number, -1)
+        if number == 1:
+            return codes[:, 0]
+        pooled = torch.cat([self.matcher.encode_films(self._decode(films)).pooled for films in codes])
+        fit = self.alignment.similarity(pooled, texts).view(len(texts), number, len(texts)).diagonal(dim1=0, dim2=2)  # (n, b)
+        return codes[torch.arange(len(texts)), fit.argmax(dim=0)]
 
     def _named(self, texts: Sequence[str]) -> list[list[str]] | None:
         """The keywords that each text affirms, where the language model reads them."""

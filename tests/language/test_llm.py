@@ -95,6 +95,12 @@ def test_keywords_are_read_by_a_model_that_learned_with_them(model):
     assert torch.equal(model.draw(REPORTS[:2], [[], []], 0, named), model.draw(REPORTS[:2], [[], []], 0))
 
 
+def test_several_films_of_a_report_differ_and_do_not_depend_on_what_stands_beside_it(model):
+    together = model.draw(REPORTS[:2], [[1], []], seed=5, number=3)
+    assert together.shape == (6, 9) and len(set(map(tuple, together.tolist()))) == 6
+    assert torch.equal(model.draw(REPORTS[1:2], [[]], seed=5, number=3), together[3:])
+
+
 def test_guidance_one_asks_once(guided_by):
     plain = guided_by(guidance=1.0).draw(REPORTS[:2], [[], []], seed=0)
     strong = guided_by(guidance=6.0).draw(REPORTS[:2], [[], []], seed=0)

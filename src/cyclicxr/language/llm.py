@@ -201,7 +201,8 @@ class LanguageModel(nn.Module):
         keypatches: Sequence[Sequence[int]],
         seed: int,
         keywords: Sequence[Sequence[str]] | None = None,
-    ) -> Int[Tensor, "b s"]:
+        number: int = 1,
+    ) -> Int[Tensor, "bn s"]:
         """Reports, and the codes of the keypatches of each -> films as codes, `image_tokens` each.
 
         A film depends on its report, its hints and the seed, not on what stands beside it.
@@ -211,6 +212,7 @@ class LanguageModel(nn.Module):
             keypatches: codes of each report's.
             seed: of the sampling.
             keywords: that each report affirms; None is none at all. Read with `drawing_keywords` alone.
+            number: n, films of each report, one behind the other.
 
         Raises:
             InputError: a report of no words.
@@ -221,7 +223,8 @@ class LanguageModel(nn.Module):
             raise InputError("draw: the text has no words; say what the film should show")
         named = [()] * len(reports) if keywords is None else keywords
         prompts = [self._drawing_prompt(*given) for given in zip(reports, keypatches, named, strict=True)]
-        chances = torch.stack([_chances((self.image_tokens,), (seed, report)) for report in reports])
+        prompts = [prompt for prompt in prompts for _ in range(number)]
+        chances = torch.cat([_chances((number, self.image_tokens), (seed, report)) for report in reports])
         choices, nothing = self.vocabulary.image_choices(), self._drawing_prompt("", (), ())
         drawn = [
             decoding.sample(
