@@ -149,24 +149,26 @@ def test_the_same_weights_have_the_same_revision(toy_run: Path, model: Model):
 
 
 class Fit(GlobalAlignment):
-    """Of the films of two texts, two each, the second and the first are nearest to their own text."""
+    """Of three films of "Effusion." the second is nearest, of any other text the third."""
 
     def __init__(self) -> None:
         pass
 
     def similarity(self, films: torch.Tensor, texts: list[str]) -> torch.Tensor:
-        assert films.shape[0] == 4 and len(texts) == 2
-        return torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.9, 0.4], [0.9, 0.3]])
+        assert films.shape[0] == 3 and len(texts) == 1
+        return torch.tensor([[-0.9], [0.9], [0.1]]) if texts == ["Effusion."] else torch.tensor([[0.1], [0.2], [0.3]])
 
 
 @slow
-def test_of_several_drawings_that_one_is_kept_which_is_nearest_to_its_text(toy_run: Path):
+def test_of_several_drawings_the_nearest_that_is_a_chest_film_is_kept(toy_run: Path, monkeypatch: pytest.MonkeyPatch):
     model = cyclicxr.load(toy_run / "model")
-    texts, hints = ["Small left pleural effusion.", "Clear lungs."], [[], []]
-    model.preset = override(model.preset, {"language.drawings": 2})
+    texts, hints = ["Effusion.", "Clear lungs."], [[], []]
+    model.preset = override(model.preset, {"language.drawings": 3})
     model.alignment = Fit()
-    both = model.llm.draw(texts, hints, 0, model._named(texts), 2)
-    assert torch.equal(model._drawn(texts, hints, 0), both[[1, 2]])
+    drawn = model.llm.draw(texts, hints, 0, model._named(texts), 3)
+    for scores, kept in (([0.9, 0.9, 0.9], [1, 5]), ([0.9, 0.1, 0.9], [2, 5]), ([0.9, 0.1, 0.4], [0, 3]), ([0.1, 0.1, 0.1], [1, 5])):
+        monkeypatch.setattr(cycle, "frontal_scores", lambda films, scores=scores: torch.tensor(scores))
+        assert torch.equal(model._drawn(texts, hints, 0), drawn[kept])
 
 
 @slow

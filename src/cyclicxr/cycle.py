@@ -25,7 +25,7 @@ from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
 from cyclicxr.compose import Findings, compose_for
 from cyclicxr.config import Preset
-from cyclicxr.data.frontal import require_frontal
+from cyclicxr.data.frontal import ACCEPTED, frontal_scores, require_frontal
 from cyclicxr.data.images import network_pixels, read_film
 from cyclicxr.data.reports import sentences
 from cyclicxr.language.llm import LanguageModel
@@ -55,6 +55,7 @@ SHIPPED = "openi-small"
 FLAGGED = 0.35  # [ours] a sentence of a lower consistency is flagged
 SENTENCE_BOXES = 3  # [ours] boxes of a sentence: those of its best words
 FILMS = 32  # films through a network at once
+BEHIND = 2.0  # more than similarities differ by: a drawing that is no chest film comes behind all that are
 _GLUE = frozenset(
     (
         "a an and are as at be been by for from has have in into is it its no not of on or over than that the there these this to was were "
@@ -318,14 +319,20 @@ class Model:
         return film, tuple(self._keypatch(patch) for patch in matched), tuple(codes[0].tolist())
 
     def _drawn(self, texts: Sequence[str], matched: Sequence[Sequence[MatchedKeypatch]], seed: int) -> Int[Tensor, "b s"]:
-        """Texts and their keypatches -> the codes of a film each, of several that one which the global alignment finds nearest."""
+        """Texts and their keypatches -> the codes of a film each: of several chest films that one which the global alignment finds nearest
+        (decision 44).
+        """
         hints, number = [[patch.token for patch in patches] for patches in matched], self.preset.language.drawings
         codes = self.llm.draw(texts, hints, seed, self._named(texts), number).view(len(texts), number, -1)
         if number == 1:
             return codes[:, 0]
-        pooled = torch.cat([self.matcher.encode_films(self._decode(films)).pooled for films in codes])
-        fit = self.alignment.similarity(pooled, texts).view(len(texts), number, len(texts)).diagonal(dim1=0, dim2=2)  # (n, b)
-        return codes[torch.arange(len(texts)), fit.argmax(dim=0)]
+        best = []
+        for text, drawn in zip(texts, codes, strict=True):
+            films = self._decode(drawn)
+            fit = self.alignment.similarity(self.matcher.encode_films(films).pooled, [text])[:, 0]
+            fit -= BEHIND * (frontal_scores(films) < ACCEPTED)
+            best.append(drawn[fit.argmax()])
+        return torch.stack(best)
 
     def _named(self, texts: Sequence[str]) -> list[list[str]] | None:
         """The keywords that each text affirms, where the language model reads them."""

@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_images
 import cyclicxr
 from cyclicxr.checkpoint import load_tensors
 from cyclicxr.data import frontal
-from cyclicxr.data.frontal import ACCEPTED, REASONS, REMEDIES, SIZE, WEIGHTS, FrontalNet, judge, require_frontal, thumbnail
+from cyclicxr.data.frontal import ACCEPTED, REASONS, REMEDIES, SIZE, WEIGHTS, FrontalNet, frontal_scores, judge, require_frontal, thumbnail
 from cyclicxr.data.images import read_film
 from cyclicxr.data.phantom import draw_phantom
 from cyclicxr.types import Film, InputError
@@ -84,6 +84,13 @@ def test_a_pixel_of_the_thumbnail_is_the_mean_of_what_it_covers():
     pixels = np.random.default_rng(0).random((2 * SIZE, 4 * SIZE)).astype(np.float32)
     by_hand = pixels.reshape(SIZE, 2, SIZE, 4).mean(axis=(1, 3))
     assert np.allclose(thumbnail(film_of(pixels)).numpy(), by_hand, atol=1e-6)
+
+
+def test_drawn_films_are_scored_as_films_that_are_read():
+    """Four times the thumbnail's size: the mean of 4 x 4 pixels either way."""
+    pixels = np.stack([np.asarray(Image.fromarray(chest(i)).resize((4 * SIZE, 4 * SIZE)), dtype=np.float32) / 255 for i in range(3)])
+    scores = frontal_scores(torch.from_numpy(pixels)[:, None])
+    assert scores.tolist() == pytest.approx([judge(film_of(film)).score for film in pixels], abs=1e-4)
 
 
 def test_brightness_and_contrast_do_not_matter():

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cyclicxr.checkpoint import load_weights
 from cyclicxr.types import Film, FrontalRecord, InputError
@@ -68,6 +69,13 @@ def judge(film: Film) -> FrontalRecord:
         chances = _network()(thumbnail(film)[None, None]).softmax(dim=1)[0]
     score = float(chances[0])
     return FrontalRecord(score, "" if score >= ACCEPTED else REASONS[1 + int(chances[1:].argmax())])
+
+
+def frontal_scores(films: Float[Tensor, "b 1 h w"]) -> Float[Tensor, " b"]:
+    """The score of `judge` for films in [0, 1] that were not read from a file, such as drawn ones; in [0, 1]."""
+    with torch.inference_mode():
+        small = functional.interpolate(films.cpu().float().clamp(0, 1), size=(SIZE, SIZE), mode="area")
+        return _network()(small).softmax(dim=1)[:, 0]
 
 
 def require_frontal(film: Film, *, force: bool = False) -> FrontalRecord:
