@@ -207,9 +207,9 @@ class LanguageConfig:
     keyword_dropout: float = 0.5  # [ours] mean share of hints left out while training
     drawing_keywords: bool = True  # [ours] a drawing's prompt also holds the keywords that its report affirms; the paper's has none
     guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
-    guidance: float = 4.0  # [ours] classifier-free guidance when drawing; 1 is none
+    guidance: float = 3.0  # [ours] classifier-free guidance when drawing; 1 is none
     drawings: int = 3  # [ours] films drawn for a report; that one is kept which the global alignment finds nearest to it
-    temperature: float = 0.7  # [ours] when drawing
+    temperature: float = 0.85  # [ours] when drawing
     top_k: int = 50  # [ours] tokens to choose from, when drawing and writing
     candidates: int = 64  # [ours] reports sampled for a film; one is composed of their sentences
     belief: float = 0.3  # [ours] a sample counts exp(its global similarity with the film / belief)
