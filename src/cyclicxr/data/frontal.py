@@ -75,7 +75,8 @@ def frontal_scores(films: Float[Tensor, "b 1 h w"]) -> Float[Tensor, " b"]:
     """The score of `judge` for films in [0, 1] that were not read from a file, such as drawn ones; in [0, 1]."""
     with torch.inference_mode():
         small = functional.interpolate(films.cpu().float().clamp(0, 1), size=(SIZE, SIZE), mode="area")
-        return _network()(small).softmax(dim=1)[:, 0]
+        scores: Tensor = _network()(small).softmax(dim=1)[:, 0]
+    return scores
 
 
 def require_frontal(film: Film, *, force: bool = False) -> FrontalRecord:
