@@ -24,6 +24,7 @@ TOY = LanguageConfig(
     epochs=2,
     batch=6,
     learning_rate=5e-3,
+    report_repeats=2,
     film_variants=2,
     max_report_tokens=24,
 )
