@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from cyclicxr import cli
 from cyclicxr.data.phantom import write_phantom_studies
+from cyclicxr.explain.batch import Failure, Job
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # as many threads in each process, or sums may differ in the last digit
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'cyclicxr[ray]'")
@@ -103,6 +105,28 @@ def test_a_killed_process_loses_nothing_and_a_film_that_kills_is_given_up(tmp_pa
     assert (tmp_path / "films" / "unlucky.begun").read_text() == "xx"
     assert (tmp_path / "films" / "deadly.begun").read_text() == "xxx"
     assert sorted(path.stem for path in (tmp_path / "out").glob("*.json")) == sorted(fine)
+
+
+def test_what_ray_says_while_it_stops_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studies = write_phantom_studies(tmp_path / "studies", count=2, seed=1, size=64)
+
+    def one_film_and_a_word(jobs: list[Job], *_: object) -> Iterator[Failure]:
+        try:
+            yield Failure(str(jobs[0].path), "stop here")
+        finally:
+            print("(raylet) the actor is dead")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclicxr.explain.ray_engine.run_on_ray", one_film_and_a_word)
+    monkeypatch.setattr("cyclicxr.cli.films._tell", interrupted)
+    assert cli.main(["report", str(studies), "--out", str(tmp_path / "out"), "--engine", "ray"]) == 130
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "(raylet) the actor is dead" in said.err
 
 
 @needs_ray

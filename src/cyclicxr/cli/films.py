@@ -94,9 +94,10 @@ def _run(arguments: Arguments, ask: Callable[[Model, Path], Outcome], *, drawn: 
     tally, several = Tally(len(jobs), failures), len(jobs) + len(failures) > 1
     sweep(jobs, out)
     try:
-        with counter() as progress, closing(_items(arguments, jobs, open_model, out)) as items:
+        with counter() as progress:
             results = sys.stdout  # on a terminal the bar's, which writes above itself
-            with redirect_stdout(sys.stderr):  # what others say meanwhile, such as Ray, is no result
+            # what others say meanwhile is no result, such as Ray's threads until it has shut down
+            with redirect_stdout(sys.stderr), closing(_items(arguments, jobs, open_model, out)) as items:
                 for failure in failures:
                     _tell(failure, arguments, results)
                 for item in items:
