@@ -13,25 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from comparison import compared, joined
 from jaxtyping import Float, UInt8
 from machine import save_result
-from peers import FIXED, PRETRAINING, run_name
-from rows import opened, pretrain
+from peers import FIXED, PRETRAINING, Bench
 from torch import Tensor
 
 import cyclicxr
 from cyclicxr.config import OPENI_SMALL, override
 from cyclicxr.cycle import Model
 from cyclicxr.evaluate.baselines import derangement
-from cyclicxr.evaluate.drawing import copied_films
+from cyclicxr.evaluate.drawing import copied_films, reconstruct
 from cyclicxr.evaluate.drawn_films import draw_all
 from cyclicxr.evaluate.drawn_findings import MEAN, Finder, finder_of
 from cyclicxr.evaluate.drawn_tables import BY_TEXT, REAL, RECONSTRUCTED
 from cyclicxr.evaluate.reports import raw_reports
 from cyclicxr.evaluate.system import Case, over_films
 from cyclicxr.evaluate.verdicts import DRAWN, DRAWN_SHUFFLED
-from cyclicxr.metrics.interval import Statistic, measure, paired
+from cyclicxr.metrics.interval import Statistic
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.corpus import Corpus, load_corpus
 
@@ -42,23 +41,18 @@ OWN, OTHER = "the model's own classifier", "a classifier that had no part in it"
 
 def reader(corpus: Corpus, out: Path) -> FilmClassifier:
     """The classifier that had no part in the model, trained once: the peers' with fixed patches, and another seed."""
-    run = opened(out / run_name("classifier", FIXED, READER_SEED), override(OPENI_SMALL, {**PRETRAINING, **FIXED, "seed": READER_SEED}))
-    pretrain(run, corpus)
-    return FilmClassifier.load(run.model).eval()
+    return FilmClassifier.load(Bench(corpus, override(OPENI_SMALL, PRETRAINING), out).classifier(FIXED, READER_SEED).model).eval()
 
 
 def film_sets(model: Model, case: Case, drawn: Path) -> dict[str, UInt8[Tensor, "n s s"]]:
     """The films of each row, one a study."""
-    films, real = draw_all(model, case, drawn), case.cases.pixels
-    others = films[torch.from_numpy(np.asarray(derangement(len(films), case.seed)))]
-    again = over_films(lambda some: model.vqgan.decode(model.vqgan.encode(some))[:, 0].clamp(0, 1), real)
-    copied = copied_films(case)[BY_TEXT]()
-    return {DRAWN: films, DRAWN_SHUFFLED: others, BY_TEXT: copied, RECONSTRUCTED: (again * 255).round().byte(), REAL: real}
+    films, copied = draw_all(model, case, drawn), copied_films(case)[BY_TEXT]()
+    return {DRAWN: films, BY_TEXT: copied, RECONSTRUCTED: reconstruct(model, case, {}), REAL: case.cases.pixels}
 
 
-def shown(finder: Finder, films: UInt8[Tensor, "n s s"]) -> Statistic:
+def shown(finder: Finder, features: Float[Tensor, "n d"]) -> Statistic:
     """AUC of the mean finding and of those in the goal."""
-    areas = finder.statistic(over_films(finder.classifier.features, films))
+    areas = finder.statistic(features)
 
     def of(weights: Float[np.ndarray, "w r"]) -> dict[str, Float[np.ndarray, " w"]]:
         return {name: area for name, area in areas(weights).items() if name.startswith((*ASKED, MEAN))}
@@ -68,12 +62,11 @@ def shown(finder: Finder, films: UInt8[Tensor, "n s s"]) -> Statistic:
 
 def read(finder: Finder, sets: dict[str, UInt8[Tensor, "n s s"]]) -> dict[str, Any]:
     """Every row as one reader sees it, and the drawn films less the others."""
-    rows, n = {name: shown(finder, films) for name, films in sets.items()}, len(finder.rows)
-    less = {name: paired(rows[DRAWN], row, n, SEED) for name, row in rows.items() if name != DRAWN}
-    return {
-        "rows": {name: {key: of.to_json() for key, of in measure(row, n, SEED).items()} for name, row in rows.items()},
-        "drawn less": {name: {key: of.to_json() for key, of in found.items()} for name, found in less.items()},
-    }
+    features = {name: over_films(finder.classifier.features, films) for name, films in sets.items()}
+    others = {DRAWN_SHUFFLED: features[DRAWN][derangement(len(features[DRAWN]), SEED)]}
+    rows = {name: shown(finder, vectors) for name, vectors in ({DRAWN: features[DRAWN]} | others | features).items()}
+    alone, less = compared(rows, DRAWN, len(finder.rows), SEED)
+    return {"rows": joined(alone), "drawn less": joined(less)}
 
 
 def main() -> None:

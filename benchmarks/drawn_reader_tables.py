@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hints_tables import number
-from sections import load, made_by, met, plain_table, section
+from sections import compared_table, load, made_by, met, section
 
+from cyclicxr.evaluate.drawn_findings import MEAN
 from cyclicxr.evaluate.verdicts import DRAWN
 
 AREA = 0.70  # that drawn films are to reach for each finding of the goal
@@ -23,10 +23,7 @@ def drawn_reader(found: dict[str, Any]) -> Iterator[str]:
         "fixed patches, eight passes over the findings. AUC with 95 % intervals over films; differences: the same films, p two-sided.\n"
     )
     for reader, tables in found["readers"].items():
-        names = list(tables["rows"][DRAWN])
-        rows = [[name, *(number(row[key]) for key in names)] for name, row in tables["rows"].items()]
-        rows += [[f"drawn less: {name}", *(number(row[key]) for key in names)] for name, row in tables["drawn less"].items()]
-        yield f"### Read by {reader}\n\n" + plain_table(["films", *names], rows)
+        yield f"### Read by {reader}\n\n" + compared_table("films", tables["rows"], "drawn", tables["drawn less"])
 
 
 def drawn_reader_targets(results: Path) -> Iterator[list[str]]:
@@ -35,6 +32,6 @@ def drawn_reader_targets(results: Path) -> Iterator[list[str]]:
     if found:
         *_, (reader, tables) = found["readers"].items()
         for name, of in tables["rows"][DRAWN].items():
-            if name != "mean":
+            if name != MEAN:
                 asked = f"drawn films: AUC of {name} at least {AREA:.2f}, read by {reader}"
                 yield [asked, f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]", met(of["value"] >= AREA)]

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from comparison import Numbers, compared, joined
 from machine import save_result
 
 import cyclicxr
@@ -29,7 +30,7 @@ from cyclicxr.evaluate.report_tables import report_tables
 from cyclicxr.evaluate.reports import raw_reports
 from cyclicxr.evaluate.system import Case, over_films
 from cyclicxr.language.prompt import IGNORED, Example, collate
-from cyclicxr.metrics.interval import Measure, Statistic, measure, paired
+from cyclicxr.metrics.interval import Statistic
 from cyclicxr.training.corpus import Corpus, load_corpus
 from cyclicxr.training.llm_material import Material, keypatch_codes
 from cyclicxr.training.train_codebooks import batches
@@ -40,8 +41,6 @@ NATS = "nats a token"
 SHOWN = ("BLEU-4", "METEOR", "METEOR (nltk, exact + stem)", "ROUGE-L", "finding macro F1")
 SEED = 0
 FILMS = 16  # drawn together
-
-Numbers = dict[str, dict[str, dict[str, float | int | None]]]
 
 
 @dataclass(frozen=True)
@@ -132,17 +131,6 @@ def kept(path: Path, about: Mapping[str, Any], make: Callable[[], Row]) -> Row:
     return row
 
 
-def numbers_of(rows: Mapping[str, Statistic], n: int) -> tuple[dict[str, dict[str, Measure]], dict[str, dict[str, Measure]]]:
-    """Each row by itself, and the matched one less each other."""
-    alone = {name: measure(row, n, SEED) for name, row in rows.items()}
-    return alone, {name: paired(rows[MATCHED], row, n, SEED) for name, row in rows.items() if name != MATCHED}
-
-
-def joined(*tables: Mapping[str, Mapping[str, Measure]]) -> Numbers:
-    """Tables of the same rows side by side, as JSON."""
-    return {name: {key: number.to_json() for table in tables for key, number in table.get(name, {}).items()} for name in tables[0]}
-
-
 def score_reports(rows: Mapping[str, Row], case: Case) -> dict[str, Numbers]:
     """What was written against the true reports, and nats."""
     tables = report_tables({name: row.outputs for name, row in rows.items()}, case)
@@ -152,17 +140,17 @@ def score_reports(rows: Mapping[str, Row], case: Case) -> dict[str, Numbers]:
         for name in rows
         if name != MATCHED
     }
-    alone, less = numbers_of({name: row.statistic for name, row in rows.items()}, len(case.cases))
+    alone, less = compared({name: row.statistic for name, row in rows.items()}, MATCHED, len(case.cases), SEED)
     return {"rows": joined(alone, words), "matched less": joined(less, differences)}
 
 
 def score_drawings(rows: Mapping[str, Row], case: Case, model: Model) -> dict[str, Numbers]:
     """What the drawn films show of what was asked for, and nats."""
-    alone, less = numbers_of({name: row.statistic for name, row in rows.items()}, len(case.cases))
+    alone, less = compared({name: row.statistic for name, row in rows.items()}, MATCHED, len(case.cases), SEED)
     finder = finder_of(model.classifier, case.cases.studies) if model.classifier is not None else None
     if finder is None:
         return {"rows": joined(alone), "matched less": joined(less)}
-    shown, differences = numbers_of({name: seen(row, finder, model) for name, row in rows.items()}, len(finder.rows))
+    shown, differences = compared({name: seen(row, finder, model) for name, row in rows.items()}, MATCHED, len(finder.rows), SEED)
     return {"rows": joined(alone, shown), "matched less": joined(less, differences)}
 
 

@@ -38,6 +38,21 @@ def plain_table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def compared_table(first: str, rows: dict[str, Any], ours: str, less: dict[str, Any]) -> str:
+    """Rows by themselves, and behind them `ours` less each other; the first column is named `first`."""
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    labelled = rows | {f"{ours} less {name}": row for name, row in less.items()}
+    return plain_table([first, *names], [[label, *(_number(row.get(name)) for name in names)] for label, row in labelled.items()])
+
+
+def _number(of: dict[str, Any] | None) -> str:
+    """With its interval and p, where it has them; empty for none."""
+    if of is None:
+        return ""
+    interval = "" if of["low"] is None else f" ({of['low']:.3f} to {of['high']:.3f})"
+    return f"{of['value']:.3f}{interval}" + (f", p {of['p']:.3f}" if "p" in of else "")
+
+
 def short(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 

@@ -168,7 +168,9 @@ def test_of_several_drawings_the_nearest_that_is_a_chest_film_is_kept(toy_run: P
     drawn = model.llm.draw(texts, hints, 0, model._named(texts), 3)
     for scores, kept in (([0.9, 0.9, 0.9], [1, 5]), ([0.9, 0.1, 0.9], [2, 5]), ([0.9, 0.1, 0.4], [0, 3]), ([0.1, 0.1, 0.1], [1, 5])):
         monkeypatch.setattr(cycle, "frontal_scores", lambda films, scores=scores: torch.tensor(scores))
-        assert torch.equal(model._drawn(texts, hints, 0), drawn[kept])
+        codes, films = model._drawn(texts, hints, 0, Stopwatch())
+        assert torch.equal(codes, drawn[kept])
+        assert torch.allclose(films, model._decode(drawn[kept]), atol=1e-5)
 
 
 @slow

@@ -148,9 +148,19 @@ class _Pool:
         shared = held @ self.samples.T
         return np.asarray(((1 + RECALL) * shared / (RECALL * self.sizes + length[:, None])) @ self.weights + named @ self.gains)
 
+    def held(self, rows: Sequence[int]) -> tuple[Float[np.ndarray, "1 g"], Float[np.ndarray, 1], Float[np.ndarray, "1 f"]]:
+        """What these sentences hold together, as `worth` takes it: n-grams, length, findings."""
+        chosen = list(rows)
+        grams, named = (of[chosen].max(0, initial=0, keepdims=True) for of in (self.grams, self.named))
+        return grams, self.lengths[chosen].sum(keepdims=True), named
+
+    def value(self, rows: Sequence[int]) -> float:
+        """What a report of these sentences is worth."""
+        return float(self.worth(*self.held(rows))[0])
+
     def first(self) -> list[int]:
         """Sentences of the best sample, less those that contradict an earlier one."""
-        named = np.array([self.named[members].max(0) for members in self.members])
+        named = np.concatenate([self.held(members)[2] for members in self.members])
         best = self.members[int(self.worth(self.samples, self.sizes, named).argmax())]
         chosen: list[int] = []
         for i in best:
@@ -161,8 +171,7 @@ class _Pool:
 
 def _climb(pool: _Pool, chosen: list[int]) -> list[int]:
     """The best of all reports that differ from `chosen` in one sentence, again and again while it is better."""
-    held, length, named = (pool.grams[chosen].max(0), pool.lengths[chosen].sum(), pool.named[chosen].max(0))
-    value = float(pool.worth(held[None], length[None], named[None])[0])
+    value = pool.value(chosen)
     while True:
         best, following = max(_steps(pool, chosen), key=lambda step: step[0], default=(value, chosen))
         if best <= value + 1e-6:
@@ -172,12 +181,10 @@ def _climb(pool: _Pool, chosen: list[int]) -> list[int]:
 
 def _steps(pool: _Pool, chosen: list[int]) -> Iterator[tuple[float, list[int]]]:
     for rest in [chosen, *(chosen[:i] + chosen[i + 1 :] for i in range(len(chosen)))]:
-        held = pool.grams[rest].max(0) if rest else np.zeros_like(pool.grams[0])
-        named = pool.named[rest].max(0) if rest else np.zeros_like(pool.named[0])
-        length = pool.lengths[rest].sum()
         if rest and rest is not chosen:
-            yield float(pool.worth(held[None], length[None], named[None])[0]), rest
+            yield pool.value(rest), rest
         if len(rest) < LONGEST:
+            held, length, named = pool.held(rest)
             values = pool.worth(np.maximum(pool.grams, held), pool.lengths + length, np.maximum(pool.named, named))
             values[pool.against[:, rest].any(1)] = -np.inf
             values[chosen] = -np.inf

@@ -250,8 +250,8 @@ class Model:
         drawn = []
         for start in range(0, len(texts), FILMS):
             some = texts[start : start + FILMS]
-            codes = self._drawn(some, self.visual.match(self.matcher, some), seed)
-            drawn.append(_to_bytes(self._decode(codes)))
+            _, films = self._drawn(some, self.visual.match(self.matcher, some), seed, Stopwatch())
+            drawn.append(_to_bytes(films))
         return torch.cat(drawn)
 
     @torch.inference_mode()
@@ -312,27 +312,28 @@ class Model:
     def _draw(self, text: str, seed: int, clock: Stopwatch) -> tuple[Float[Tensor, "1 1 h w"], tuple[KeypatchRecord, ...], tuple[int, ...]]:
         with clock("keypatches"):
             matched = self.visual.match(self.matcher, [text])[0]
-        with clock("draw"):
-            codes = self._drawn([text], [matched], seed)
-        with clock("decode"):
-            film = self._decode(codes)
+        codes, film = self._drawn([text], [matched], seed, clock)
         return film, tuple(self._keypatch(patch) for patch in matched), tuple(codes[0].tolist())
 
-    def _drawn(self, texts: Sequence[str], matched: Sequence[Sequence[MatchedKeypatch]], seed: int) -> Int[Tensor, "b s"]:
-        """Texts and their keypatches -> the codes of a film each: of several chest films that one which the global alignment finds nearest
-        (decision 44).
-        """
+    def _drawn(
+        self, texts: Sequence[str], matched: Sequence[Sequence[MatchedKeypatch]], seed: int, clock: Stopwatch
+    ) -> tuple[Int[Tensor, "b s"], Float[Tensor, "b 1 h w"]]:
+        """Texts and their keypatches -> a film each, as codes and decoded: of several the nearest (decision 44)."""
         hints, number = [[patch.token for patch in patches] for patches in matched], self.preset.language.drawings
-        codes = self.llm.draw(texts, hints, seed, self._named(texts), number).view(len(texts), number, -1)
-        if number == 1:
-            return codes[:, 0]
-        best = []
-        for text, drawn in zip(texts, codes, strict=True):
-            films = self._decode(drawn)
-            fit = self.alignment.similarity(self.matcher.encode_films(films).pooled, [text])[:, 0]
-            fit -= BEHIND * (frontal_scores(films) < ACCEPTED)
-            best.append(drawn[fit.argmax()])
-        return torch.stack(best)
+        with clock("draw"):
+            codes = self.llm.draw(texts, hints, seed, self._named(texts), number).view(len(texts), number, -1)
+        with clock("decode"):
+            if number == 1:
+                return codes[:, 0], self._decode(codes[:, 0])
+            kept = [self._nearest(text, some) for text, some in zip(texts, codes, strict=True)]
+        return torch.stack([row for row, _ in kept]), torch.stack([film for _, film in kept])
+
+    def _nearest(self, text: str, codes: Int[Tensor, "n s"]) -> tuple[Int[Tensor, " s"], Float[Tensor, "1 h w"]]:
+        """Of a text's drawings that are chest films the one that the global alignment finds nearest to it, as codes and decoded."""
+        films = self._decode(codes)
+        fit = self.alignment.similarity(self.matcher.encode_films(films).pooled, [text])[:, 0]
+        best = (fit - BEHIND * (frontal_scores(films) < ACCEPTED)).argmax()
+        return codes[best], films[best]
 
     def _named(self, texts: Sequence[str]) -> list[list[str]] | None:
         """The keywords that each text affirms, where the language model reads them."""

@@ -65,18 +65,14 @@ def judge(film: Film) -> FrontalRecord:
     Returns:
         The score in [0, 1], and the likeliest reason where the score is below `ACCEPTED`, else "".
     """
-    with torch.inference_mode():
-        chances = _network()(thumbnail(film)[None, None]).softmax(dim=1)[0]
+    chances = _chances(thumbnail(film)[None, None])[0]
     score = float(chances[0])
     return FrontalRecord(score, "" if score >= ACCEPTED else REASONS[1 + int(chances[1:].argmax())])
 
 
 def frontal_scores(films: Float[Tensor, "b 1 h w"]) -> Float[Tensor, " b"]:
     """The score of `judge` for films in [0, 1] that were not read from a file, such as drawn ones; in [0, 1]."""
-    with torch.inference_mode():
-        small = functional.interpolate(films.cpu().float().clamp(0, 1), size=(SIZE, SIZE), mode="area")
-        scores: Tensor = _network()(small).softmax(dim=1)[:, 0]
-    return scores
+    return _chances(functional.interpolate(films.cpu().float().clamp(0, 1), size=(SIZE, SIZE), mode="area"))[:, 0]
 
 
 def require_frontal(film: Film, *, force: bool = False) -> FrontalRecord:
@@ -108,6 +104,13 @@ def thumbnail(film: Film, size: int = SIZE) -> Float[Tensor, "s s"]:
     step = max(1, min(film.pixels.shape) // (_ENOUGH * size))  # of a large film every second, third, ... pixel will do, and is fast
     small = Image.fromarray(film.pixels[::step, ::step]).resize((size, size), Image.Resampling.BOX)
     return torch.from_numpy(np.clip(np.asarray(small, dtype=np.float32), 0, 1))
+
+
+@torch.inference_mode()
+def _chances(small: Float[Tensor, "b 1 64 64"]) -> Float[Tensor, "b 5"]:
+    """The probability of each of `REASONS`."""
+    chances: Tensor = _network()(small).softmax(dim=1)
+    return chances
 
 
 @cache

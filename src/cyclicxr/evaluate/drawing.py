@@ -66,7 +66,7 @@ def score_drawn_films(
     errors: dict[str, Float[np.ndarray, " n"]] = {}
     makers: dict[str, Films] = {DRAWN: lambda: draw_all(model, case, out / "drawn")}
     makers |= {name: partial(_given, films) for name, films in others.items()}
-    makers |= {RECONSTRUCTED: lambda: _reconstruct(model, case, errors), **copied_films(case), REAL: partial(_given, real)}
+    makers |= {RECONSTRUCTED: lambda: reconstruct(model, case, errors), **copied_films(case), REAL: partial(_given, real)}
     sets = {name: measure_films(make(), networks, library, case.seed) for name, make in makers.items()}  # one set of films at a time
     judged = Judged(case, sets, finder_of(classifier, case.cases.studies) if classifier else None, library)
     tables = {"draw": judged.drawn(), "draw by finding": judged.by_finding()}
@@ -82,7 +82,7 @@ def _given(films: UInt8[Tensor, "n s s"]) -> UInt8[Tensor, "n s s"]:
     return films
 
 
-def _reconstruct(model: Evaluated, case: Case, errors: dict[str, Float[np.ndarray, " n"]]) -> UInt8[Tensor, "n s s"]:
+def reconstruct(model: Evaluated, case: Case, errors: dict[str, Float[np.ndarray, " n"]]) -> UInt8[Tensor, "n s s"]:
     """The real films through the VQ-GAN, 8 bits; `errors` gets L1, PSNR and SSIM of each before rounding."""
     real, redrawn = case.cases.pixels, torch.empty(case.cases.pixels.shape, dtype=torch.uint8)
     found = []
