@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cyclicxr.language.decoding import Cache, Session, candidates, guided, hidden_states, pick, sample
+from cyclicxr.language.decoding import Cache, Session, candidates, guided, hidden_states, pick, sample, texts
 
 
 def test_hidden_states_give_hugging_faces_logits(model):
@@ -68,6 +68,17 @@ def test_candidates_are_made_of_the_choices_alone_and_stop_at_the_end(model):
     assert all(set(text) <= {3, 4, 5} and len(text) <= 12 for text in written)
     assert len({len(text) for text in written}) > 1
     assert candidates(model.model, [1, 2], torch.tensor([6]), torch.rand(2, 12), **numbers) == [[], []]
+
+
+def test_texts_side_by_side_are_those_written_alone(model):
+    torch.manual_seed(2)
+    prompts, choices, chances = [[7, 8, 9], [4], [5, 6, 7, 8, 9, 3], [8, 2]], torch.arange(3, 12), torch.rand(4, 9)
+    numbers = {"padding": 0, "end": 11, "temperature": 1.0, "top_k": 9}
+    together = texts(model.model, prompts, choices, chances, **numbers)
+    alone = [texts(model.model, prompts[i : i + 1], choices, chances[i : i + 1], **numbers)[0] for i in range(4)]
+    one_prompt = [candidates(model.model, prompts[i], choices, chances[i : i + 1], end=11, temperature=1.0, top_k=9)[0] for i in range(4)]
+    assert together == alone == one_prompt
+    assert len({len(text) for text in together}) > 1
 
 
 def test_candidates_are_those_of_one_text_at_a_time(model):

@@ -70,6 +70,13 @@ def test_reports_side_by_side_are_those_written_alone(model):
     assert together[0] != together[1]
 
 
+def test_of_many_films_each_is_given_its_own_report(model):
+    hints = [["effusion"], ["cardiomegaly", "tube", "no edema"]]
+    written = model.write(CODES, hints)
+    assert written == [model.write(CODES[i : i + 1], hints[i : i + 1])[0] for i in range(2)]
+    assert written[0] != written[1] != model.write(CODES, [["effusion"], []])[1]
+
+
 def test_a_report_never_holds_an_image_token(model, vocabulary):
     model.model.get_output_embeddings().weight.data[vocabulary.image_choices()] *= 50  # it wants to
     assert "<img_" not in " ".join(next(model.candidates(CODES, [[], []])))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
-from cyclicxr.checkpoint import write_json
+from cyclicxr.checkpoint import load_tensors, read_json, write_json
 from cyclicxr.codebooks.entities import extractor
 from cyclicxr.codebooks.support import Support
 from cyclicxr.codebooks.textual import TextualCodebook
@@ -16,7 +18,7 @@ from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training import llm_material, train_llm
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.llm_material import gather
+from cyclicxr.training.llm_material import gather, retold
 from cyclicxr.training.loop import RunDirectory
 from cyclicxr.training.train_match import align
 from cyclicxr.types import Study
@@ -118,6 +120,39 @@ def test_a_study_is_not_hinted_with_its_own_patches(preset, corpus, run):
     matched = codebook.match(matcher, found.reports)
     for study, patches, kept in zip(train.studies, matched, found.keypatches, strict=True):
         assert kept == [patch.token for patch in patches if patch.source != study.id]
+
+
+def test_a_retold_film_keeps_all_but_its_report(preset, corpus, run):
+    train = corpus.split("train")
+    found = gather(train, preset, run, 2)
+    written = ["Calcified granuloma.", "\u2014", *["The heart is enlarged."] * 10]
+    told = retold(found, written, preset, run)
+    assert told.reports == ["Calcified granuloma.", found.reports[1], *["The heart is enlarged."] * 10]  # nothing said is no report
+    assert told.named != found.named
+    assert told.named[1] == found.named[1]
+    assert told.keypatches[3] != found.keypatches[3]
+    assert torch.equal(told.codes, found.codes)
+    assert (told.keywords, told.ids) == (found.keywords, found.ids)
+
+
+@pytest.mark.slow
+def test_the_stage_goes_on_from_reports_of_its_own_and_writes_them_once(preset, corpus, run, tmp_path, monkeypatch):
+    asked = override(preset, {"language.generated_epochs": 1})
+    own = RunDirectory(tmp_path / "run")
+    shutil.copytree(run.root, own.root)
+    train_llm.train(corpus, asked, own, resume=False)
+    written = list(own.root.glob("cache/generated-*-0-of-1.json"))
+    assert len(written) == 1
+    assert len(read_json(written[0])) == 12
+    assert own.checkpoint("llm_generated").exists()
+    weights = load_tensors(own.model / "llm" / "model.safetensors")
+    write_json(own.root / "record.json", {})
+    monkeypatch.setattr(LanguageModel, "write", None)  # would be called
+    train_llm.train(corpus, asked, own, resume=True)
+    again = load_tensors(own.model / "llm" / "model.safetensors")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
+    own.forget("llm")
+    assert not own.checkpoint("llm_generated").exists()
 
 
 @pytest.mark.slow

@@ -6,11 +6,12 @@ import dataclasses
 import statistics
 from pathlib import Path
 
+import pytest
 import torch
 
 from cyclicxr.checkpoint import load_state, save_state
 from cyclicxr.config import LanguageConfig, Preset
-from cyclicxr.language.prompt import report_prompt
+from cyclicxr.language.prompt import drawing_prompt, report_prompt
 from cyclicxr.training.llm_material import Material
 from cyclicxr.training.train_llm import LanguageTrainer, new_model, validation_report
 
@@ -106,6 +107,22 @@ def test_some_drawings_are_learned_without_a_report():
     lengths = [toy._drawing(0).prompt for _ in range(200)]
     assert len(set(lengths)) == 2
     assert 70 < lengths.count(min(lengths)) < 130
+
+
+def test_behind_the_true_reports_drawings_are_learned_from_generated_ones():
+    toy = trainer(dataclasses.replace(TOY, keyword_dropout=0.0, guidance_dropout=0.0))
+    drawn, reported, first = toy._drawing(0), toy._report(0, 1.0), toy.batches(0)
+    identity = toy.identity()
+    generated = dataclasses.replace(toy.train, reports=["A granuloma here."] * 20, keypatches=[[7]] * 20)
+    toy.go_on_from(generated)
+    said, words = generated.reports[0], toy.model.vocabulary
+    assert toy._drawing(0).ids[: toy._drawing(0).prompt] == drawing_prompt(words, said, [7], TOY.max_report_tokens, toy.train.named[0]).ids
+    assert toy._drawing(0).ids[toy._drawing(0).prompt :] == drawn.ids[drawn.prompt :]  # the film itself
+    assert toy._report(0, 1.0).ids[reported.prompt :] == reported.ids[reported.prompt :]  # the true report
+    assert toy.batches(0) == trainer().batches(TOY.epochs) != first
+    assert toy.identity() != identity
+    toy.step(toy.batches(0)[0], 0.05)
+    assert toy.optimizer.param_groups[0]["lr"] == pytest.approx(0.3 * TOY.learning_rate)
 
 
 def test_it_learns_to_name_the_keyword_and_to_draw_the_report():

@@ -211,22 +211,58 @@ def candidates(
         temperature: > 0.
         top_k: tokens to choose from.
     """
-    copies, most = chances.shape
-    choices, chances = choices.to(model.device), chances.to(model.device)
-    session = Session(model, [prompt], choices, end, most)
-    session.share(copies)
-    written: list[list[int]] = [[] for _ in range(copies)]
-    texts, unfinished = torch.arange(copies, device=model.device), torch.ones(copies, dtype=torch.bool, device=model.device)
+    choices = choices.to(model.device)
+    session = Session(model, [prompt], choices, end, chances.shape[1])
+    session.share(len(chances))
+    return _written(session, choices, chances, end, temperature, top_k)
+
+
+@torch.inference_mode()
+def texts(
+    model: GPTNeoXForCausalLM,
+    prompts: Sequence[Sequence[int]],
+    choices: Int[Tensor, " v"],
+    chances: Float[Tensor, "b s"],
+    *,
+    padding: int,
+    end: int,
+    temperature: float,
+    top_k: int,
+) -> list[list[int]]:
+    """A text behind each prompt, side by side; as `candidates` otherwise.
+
+    Args:
+        model: as there, and likewise the others.
+        prompts: ids of each row.
+        choices: allowed ids.
+        chances: a row's, one for each token.
+        padding: id.
+        end: id that ends a text.
+        temperature: > 0.
+        top_k: tokens to choose from.
+    """
+    choices = choices.to(model.device)
+    return _written(Session(model, prompts, choices, padding, chances.shape[1]), choices, chances, end, temperature, top_k)
+
+
+def _written(
+    session: Session, choices: Int[Tensor, " v"], chances: Float[Tensor, "b s"], end: int, temperature: float, top_k: int
+) -> list[list[int]]:
+    """The texts of a session's rows, each until its end."""
+    chances = chances.to(choices.device)
+    rows, most = chances.shape
+    written: list[list[int]] = [[] for _ in range(rows)]
+    going, unfinished = torch.arange(rows, device=choices.device), torch.ones(rows, dtype=torch.bool, device=choices.device)
     for place in range(most):
-        ids = choices[pick(session.logits(), chances[texts, place], temperature, top_k)]
+        ids = choices[pick(session.logits(), chances[going, place], temperature, top_k)]
         unfinished &= ids != end
-        for text, i in zip(texts[unfinished].tolist(), ids[unfinished].tolist(), strict=True):
-            written[text].append(i)
+        for row, i in zip(going[unfinished].tolist(), ids[unfinished].tolist(), strict=True):
+            written[row].append(i)
         if not unfinished.any():
             break
         if unfinished.float().mean() < CROWDED:
             session.keep(unfinished.nonzero()[:, 0])
-            texts, ids, unfinished = texts[unfinished], ids[unfinished], unfinished[unfinished]
+            going, ids, unfinished = going[unfinished], ids[unfinished], unfinished[unfinished]
         session.add(ids)
     return written
 

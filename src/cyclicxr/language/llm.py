@@ -161,6 +161,28 @@ class LanguageModel(nn.Module):
             )
             yield [self.vocabulary.text(ids) for ids in sampled]
 
+    def write(self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]]) -> list[str]:
+        """Films as codes, and the keywords of each -> one sampled report each, many films side by side.
+
+        Source: 3.2.1, Fig. 3.
+        """
+        written: list[str] = []
+        for start in range(0, len(codes), ROWS):
+            films = zip(codes[start : start + ROWS].tolist(), keywords[start : start + ROWS], strict=True)
+            prompts = [report_prompt(self.vocabulary, film, hints).ids for film, hints in films]
+            sampled = decoding.texts(
+                self.model,
+                prompts,
+                self.vocabulary.report_choices(),
+                torch.stack([_chances((self.cfg.max_report_tokens,), prompt) for prompt in prompts]),
+                padding=self.vocabulary.padding,
+                end=self.vocabulary.end,
+                temperature=self.cfg.report_temperature,
+                top_k=self.cfg.top_k,
+            )
+            written += [self.vocabulary.text(ids) for ids in sampled]
+        return written
+
     @torch.inference_mode()
     def likelihood(
         self, codes: Int[Tensor, "b s"], keywords: Sequence[Sequence[str]], befores: Sequence[str], texts: Sequence[str]

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -86,6 +86,14 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     save_tensors(stored.with_suffix(".safetensors"), {"codes": codes})
     write_json(stored.with_suffix(".json"), {"keywords": keywords, "named": named, "keypatches": keypatches})
     return Material(codes, keywords, named, keypatches, reports, ids)
+
+
+def retold(material: Material, written: Sequence[str], preset: Preset, run: RunDirectory) -> Material:
+    """The same films with written reports in place of the true ones, and the keywords and keypatches of those; one of no words is left."""
+    reports = [new if any(letter.isalnum() for letter in new) else old for new, old in zip(written, material.reports, strict=True)]
+    named = TextualCodebook.load(run.model / "textual_codebook.json").named(reports, extractor(preset.codebooks))
+    keypatches = keypatch_codes(VisualCodebook.load(run.model), AdaMatch.load(run.model), material.ids, reports)
+    return replace(material, reports=reports, named=named, keypatches=keypatches)
 
 
 @torch.inference_mode()

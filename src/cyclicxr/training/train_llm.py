@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cyclicxr import processes
+from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import LanguageConfig, Preset
 from cyclicxr.cycle import Model
 from cyclicxr.data.openi import findings_of
@@ -31,10 +33,10 @@ from cyclicxr.language.prompt import (
 from cyclicxr.language.vocabulary import Vocabulary
 from cyclicxr.metrics.clinical import named_findings, score_findings, scored_findings
 from cyclicxr.metrics.report import score_reports
-from cyclicxr.parts import record_parts
+from cyclicxr.parts import hashes, record_parts
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.llm_material import Material, gather
+from cyclicxr.training.llm_material import Material, gather, retold
 from cyclicxr.training.loop import RunDirectory, run_loop
 from cyclicxr.training.optim import cosine, decayed, set_rate
 from cyclicxr.training.precision import mixed_precision
@@ -43,6 +45,8 @@ from cyclicxr.training.stateful import Stateful, identity
 log = logging.getLogger(__name__)
 
 WHOLE_FILMS = 0.85  # [ours] progress after which reports are learned from all tokens of a film, as they will be written
+GENERATED = "llm_generated"  # the second half of the stage: name of its checkpoint
+GENERATED_RATE = 0.3  # [ours] of the learning rate, once drawings are learned from generated reports
 CLIP = 1.0  # [ours] largest norm of the gradient
 POOL = 16  # batches sorted by length together, so that little is padded
 WRITTEN = 200  # validation reports written at the end
@@ -62,15 +66,20 @@ class LanguageTrainer(Stateful):
 
     def __init__(self, model: LanguageModel, train: Material, val: Material, preset: Preset) -> None:
         self.model, self.train, self.val, self.preset, self.cfg = model, train, val, preset, model.cfg
+        self.drawn, self.rate, self.epochs_before = train, model.cfg.learning_rate, 0
         self.losses = processes.parallel(model, self._losses, layers=model.model.gpt_neox.layers)
         self.optimizer = torch.optim.AdamW(decayed(model, self.cfg.weight_decay), lr=self.cfg.learning_rate, betas=(0.9, 0.98), fused=True)
         self.lengths = [len(model.vocabulary.field(report)) for report in train.reports]
+
+    def go_on_from(self, generated: Material) -> None:
+        """After the passes over true reports: drawings are learned from the generated ones. Source: 3.2.2."""
+        self.drawn, self.rate, self.epochs_before = generated, GENERATED_RATE * self.cfg.learning_rate, self.cfg.epochs
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Each film drawn once and reported `report_repeats` times; every batch holds both, each sorted by length."""
         n, repeats = len(self.train), self.cfg.report_repeats
         size = max(1, self.cfg.batch // (1 + repeats))
-        generator = torch.Generator().manual_seed(self.preset.seed * 1009 + epoch)
+        generator = torch.Generator().manual_seed(self.preset.seed * 1009 + self.epochs_before + epoch)
         drawings = self._bucketed(range(n), size, generator)
         reports = self._bucketed(range(n, n + repeats * n), repeats * size, generator)
         return [drawn + reported for drawn, reported in zip(drawings, reports, strict=True)]
@@ -78,14 +87,14 @@ class LanguageTrainer(Stateful):
     def step(self, indices: list[int], progress: float) -> dict[str, float]:
         """One step on the sum of both directions' mean losses. Source: L_text + L_img, Eqs. (10), (11)."""
         self.model.train()
-        share = self.cfg.film_share if progress < WHOLE_FILMS else 1.0
+        share = self.cfg.film_share if progress < WHOLE_FILMS and self.drawn is self.train else 1.0
         n = len(self.train)
         drawings = self._batch([self._drawing(i) for i in indices if i < n])
         reports = self._batch([self._report(i % n, share) for i in indices if i >= n])
         with mixed_precision():
             drawing, report = self.losses(drawings, reports)
         drawing, report = drawing * _weight(drawings), report * _weight(reports)
-        set_rate(self.optimizer, self.cfg.learning_rate * cosine(progress, self.cfg.warmup))
+        set_rate(self.optimizer, self.rate * cosine(progress, self.cfg.warmup))
         self.optimizer.zero_grad()
         (drawing + report).backward()
         norm = processes.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
@@ -125,8 +134,8 @@ class LanguageTrainer(Stateful):
         return drawn + reported if drawn and reported else []
 
     def identity(self) -> dict[str, str]:
-        """Hashes of all settings, and of the studies' names and reports."""
-        return identity(self.preset, [self.train.ids, self.train.reports])
+        """Hashes of all settings, and of the studies' names and reports, those that drawings are learned from too."""
+        return identity(self.preset, [self.train.ids, self.train.reports, self.drawn.reports])
 
     def name(self, example: int) -> str:
         """The study's id."""
@@ -142,9 +151,9 @@ class LanguageTrainer(Stateful):
         return example(prompt, report_response(self.model.vocabulary, self.train.reports[film], self.cfg.max_report_tokens), share)
 
     def _drawing(self, film: int) -> Example:
-        patches = _kept(self.train.keypatches[film], self.cfg.keyword_dropout)
+        patches = _kept(self.drawn.keypatches[film], self.cfg.keyword_dropout)
         silent = float(torch.rand(())) < self.cfg.guidance_dropout
-        return drawing_example(self.model, self.train, film, [] if silent else patches, silent=silent)
+        return drawing_example(self.model, self.drawn, film, [] if silent else patches, silent=silent)
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
         batch, where = collate(examples, self.model.vocabulary.padding), processes.device()
@@ -203,18 +212,47 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         log.info("llm: done before")
         return
     val = corpus.split("val")
+    films = corpus.split("train")
     with processes.first_goes_first():
-        material = gather(corpus.split("train"), preset, run, preset.language.film_variants, preset.language.hints)
+        material = gather(films, preset, run, preset.language.film_variants, preset.language.hints)
         val_material = gather(val, preset, run, 1)
     torch.manual_seed(preset.seed)
     model = new_model(material, preset.language, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
     trainer = LanguageTrainer(model, material, val_material, preset)
     run_loop("llm", trainer, run, epochs=preset.language.epochs, seed=preset.seed, resume=resume)
-    numbers, weights = trainer.validate(), trainer.weights()
+    _save(trainer, run)
+    if preset.language.generated_epochs:
+        with processes.first_goes_first():
+            asked = gather(films, preset, run, 1)
+        trainer.go_on_from(retold(material, write_all(asked, run), preset, run))
+        run_loop(GENERATED, trainer, run, epochs=preset.language.generated_epochs, seed=preset.seed, resume=resume)
+        _save(trainer, run)
+    numbers = trainer.validate()
     if processes.is_first():
-        model.save(run.model / "llm", weights=weights)
-        record_parts(run.model, ["llm"])
         run.record("llm", {**numbers, **written_scores(Model.load(run.model), val)})
+    processes.wait()
+
+
+def write_all(material: Material, run: RunDirectory) -> list[str]:
+    """A report of each film, written by the run's language model from the film itself and the keywords matched to it. Each process writes
+    its share into the run's cache, and reads those of all.
+    """
+    count, rank = processes.count(), processes.rank()
+    stem = f"generated-{hashlib.sha256(str(hashes(run.model, ['llm'])).encode()).hexdigest()[:16]}"
+    paths = [run.root / "cache" / f"{stem}-{number}-of-{count}.json" for number in range(count)]
+    if not paths[rank].exists():
+        model = LanguageModel.load(run.model / "llm").to(processes.device())
+        write_json(paths[rank], model.write(material.codes[0][rank::count], material.keywords[0][rank::count]))
+    processes.wait()
+    shares = [read_json(path) for path in paths]
+    return [shares[i % count][i // count] for i in range(len(material))]
+
+
+def _save(trainer: LanguageTrainer, run: RunDirectory) -> None:
+    weights = trainer.weights()
+    if processes.is_first():
+        trainer.model.save(run.model / "llm", weights=weights)
+        record_parts(run.model, ["llm"])
     processes.wait()
 
 
