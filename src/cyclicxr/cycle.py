@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from cyclicxr.checkpoint import read_preset
-from cyclicxr.codebooks.entities import affirmed_findings, extractor
-from cyclicxr.codebooks.support import Support, consistency, excess
+from cyclicxr.codebooks.entities import affirmed_findings, extractor, findings_in
+from cyclicxr.codebooks.support import Support, consistency, evidence
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
 from cyclicxr.compose import Findings, compose_for
@@ -256,16 +256,17 @@ class Model:
 
     @torch.inference_mode()
     def sentence_support(self, pixels: UInt8[Tensor, "n s s"], films: Sequence[int], texts: Sequence[str]) -> Float[Tensor, " c"]:
-        """How well a film supports a sentence: the chance that it is this film's and not another's (decision 0011), in (0, 1).
+        """How well a film supports a sentence: the chance that it is true of the film (decision 0011), in (0, 1).
 
         Args:
             pixels: films, uint8 at the network's size, bone bright.
             films: which of them each sentence is asked of.
             texts: the sentences.
         """
-        patches = torch.cat([self.matcher.encode_films(some).features for some in _batches(pixels)])
-        each = [excess(patches[film], self.visual.features, self.matcher, [text]) for film, text in zip(films, texts, strict=True)]
-        return self.support.probability(torch.cat(each))
+        patches = [self.matcher.encode_films(some) for some in _batches(pixels)]
+        features = torch.cat([some.features for some in patches])
+        chances = [film for some in patches for film in self.textual.chances(self.matcher, some)]
+        return torch.cat([self._support(features[film], chances[film], [text]) for film, text in zip(films, texts, strict=True)])
 
     @torch.inference_mode()
     def sentence_likelihood(
@@ -349,11 +350,14 @@ class Model:
             return ()
         texts = [line.text for line in lines]
         on_original, on_redrawn = (
-            self.support.probability(excess(patches.features[0], self.visual.features, self.matcher, texts))
-            for patches in (original, redrawn)
+            self._support(patches.features[0], self.textual.chances(self.matcher, patches)[0], texts) for patches in (original, redrawn)
         )
         scores = consistency(on_original, on_redrawn).tolist()
         return tuple(replace(line, consistency=score, flagged=score < FLAGGED) for line, score in zip(lines, scores, strict=True))
+
+    def _support(self, patches: Float[Tensor, "n d"], chances: Mapping[str, float], texts: Sequence[str]) -> Float[Tensor, " c"]:
+        named = partial(findings_in, self.preset.codebooks)
+        return self.support.probability(evidence(patches, chances, self.visual.features, self.matcher, texts, named))
 
     def _evidence(self, result: Result, patches: FilmPatches, geometry: Geometry) -> Result:
         """The result with the patches of its film, and with the words and sentences of its report on them."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclicxr.codebooks import entities
-from cyclicxr.codebooks.entities import GROUPS, LexiconExtractor, TransformerExtractor, affirmed_findings, extractor
+from cyclicxr.codebooks.entities import GROUPS, LexiconExtractor, TransformerExtractor, affirmed_findings, extractor, findings_in
 from cyclicxr.config import CodebooksConfig
 from cyclicxr.types import InputError
 
@@ -128,6 +128,8 @@ def test_findings_that_a_sentence_affirms() -> None:
     cfg = CodebooksConfig()
     assert affirmed_findings(cfg, "Cardiomegaly and a small effusion, no pneumothorax.") == {"cardiomegaly", "pleural effusion"}
     assert affirmed_findings(cfg, "The lungs are clear.") == frozenset()
+    found = findings_in(cfg, "The left lung has a small effusion, no pneumothorax.")
+    assert [(entity.text, entity.negated) for entity in found] == [("pleural effusion", False), ("pneumothorax", True)]
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cyclicxr.evaluate.changed_text import INVENTED, KINDS
-from cyclicxr.evaluate.consistency import ALL, BRIEF, CYCLE, FREQUENT, LIKELY, ORIGINAL, POINTWISE
+from cyclicxr.evaluate.consistency import ALL, BRIEF, CYCLE, ELSEWHERE, FREQUENT, LIKELY, ORIGINAL, POINTWISE
 from cyclicxr.evaluate.cycling import (
     FILM_TO_FILM,
     FROM_FILM,
@@ -20,6 +19,7 @@ from cyclicxr.evaluate.cycling import (
     score_cycles,
 )
 from cyclicxr.evaluate.system import Case
+from cyclicxr.training.changed_text import INVENTED, KINDS
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.types import InputError, Study
 
@@ -96,7 +96,7 @@ def test_a_rewritten_report_is_nearer_to_its_original_than_to_another(tables):
 
 def test_a_consistency_that_knows_finds_all_that_was_made_false(tables):
     found = tables[0]["consistency"]
-    assert set(found) == {CYCLE, ORIGINAL, LIKELY, POINTWISE, FREQUENT, BRIEF}
+    assert set(found) == {CYCLE, ORIGINAL, ELSEWHERE, LIKELY, POINTWISE, FREQUENT, BRIEF}
     for kind in set(KINDS) - {INVENTED}:
         assert found[ORIGINAL][kind].value == 1
         assert found[LIKELY][kind].value == 1

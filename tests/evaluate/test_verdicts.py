@@ -80,7 +80,7 @@ def test_a_check_is_above_chance_where_its_interval_is(low, holds):
     rows = {CYCLE: {"all kinds": number(0.55, low, 0.6)}, "fewer words (blind)": {"all kinds": number(0.7)}, "other": {}}
     first, second = verdicts({"consistency": rows})
     assert first.holds is holds
-    assert second.text == "It tells them no better than what never sees a film: fewer words (blind) (AUC 0.700)."
+    assert second.text == "It tells them no better than what never sees its film: fewer words (blind) (AUC 0.700)."
 
 
 def test_a_cycle_is_compared_with_shuffled_pairs():

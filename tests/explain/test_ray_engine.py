@@ -94,6 +94,7 @@ def test_without_ray_it_is_one_line_and_exit_2(tmp_path: Path, monkeypatch: pyte
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # nine processes begin one after another
 def test_a_killed_process_loses_nothing_and_a_film_that_kills_is_given_up(tmp_path: Path) -> None:
     names = ["bad", "deadly", "slow", "unlucky", *(f"film{i}" for i in range(6))]
     found = pretend(tmp_path / "films", *names)

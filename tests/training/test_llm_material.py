@@ -73,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, preset: Preset, corpus: Corpus
     torch.manual_seed(0)
     made = RunDirectory(tmp_path_factory.mktemp("run"))
     made.model.mkdir()
-    Support(1.0, 0.0, 0.5).save(made.model)
+    Support(1.0, 1.0, 0.0, 0.5).save(made.model)
     write_json(made.model / "config.json", preset.to_json())
     train = corpus.split("train")
     matcher = AdaMatch.build(preset.encoder, preset.words, preset.match, train_tokenizer(train.reports, 200)).eval()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from cyclicxr.codebooks.support import Support
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
 from cyclicxr.config import CodebooksConfig, MatchConfig, Preset
@@ -28,12 +30,12 @@ class FilmMatcher(nn.Module):
 
     def encode_texts(self, texts):
         rows = [[list(WORDS).index(word) for word in text.lower().strip(".").split() if word in WORDS] for text in texts]
-        k = max(len(row) for row in rows)
+        k = max(1, *(len(row) for row in rows))
         features = torch.zeros(len(texts), k, len(WORDS))
         mask = torch.zeros(len(texts), k, dtype=torch.bool)
         for c, row in enumerate(rows):
             features[c, range(len(row)), row] = 1
-            mask[c, : len(row)] = True
+            mask[c, : max(1, len(row))] = True
         spans = [
             [(text.lower().find(list(WORDS)[w]), len(text) - 1) for w in row] + [(0, 0)] * (k - len(row))
             for text, row in zip(texts, rows, strict=True)
@@ -95,6 +97,17 @@ def test_the_stage_writes_both_codebooks_and_what_they_are_worth(run: RunDirecto
     assert textual.calibration is not None
     assert textual.calibration.prevalence.tolist() == pytest.approx([14.5 / 43] * 3, rel=1e-5)
     assert math.isfinite(record["seconds"])
+    support = Support.load(run.model)
+    assert support.auc == record["support_auc"] == 1.0  # a word from another film's report is told from the film's own
+    told = support.probability(torch.tensor([[0.0, 4.0], [0.0, -4.0]]))
+    assert told[0] > 0.9 > 0.1 > told[1]
+
+
+def test_reports_that_cannot_be_made_false_leave_the_check_without_an_answer(run: RunDirectory) -> None:
+    alike = corpus()
+    one = Corpus([replace(study, report="Normal.") for study in alike.studies], alike.pixels)
+    train_codebooks.train(one, Preset(codebooks=CodebooksConfig(pairs=3, keypatches_per_pair=2)), run, resume=False)
+    assert Support.load(run.model).probability(torch.randn(3, 2)).tolist() == [0.5, 0.5, 0.5]
 
 
 def test_a_finished_stage_is_not_done_again(run: RunDirectory, monkeypatch) -> None:

@@ -124,9 +124,14 @@ def extractor(cfg: CodebooksConfig) -> Extractor:
 
 
 @lru_cache(maxsize=20_000)
+def findings_in(cfg: CodebooksConfig, sentence: str) -> tuple[Entity, ...]:
+    """Findings that a sentence names, denied ones too, as the config's extractor reads it; kept, for reports repeat their sentences."""
+    return tuple(entity for entity in extractor(cfg).extract(sentence) if entity.group in FINDINGS)
+
+
 def affirmed_findings(cfg: CodebooksConfig, sentence: str) -> frozenset[str]:
-    """Findings that a sentence names and does not deny, as the config's extractor reads it; kept, for reports repeat their sentences."""
-    return frozenset(entity.text for entity in extractor(cfg).extract(sentence) if entity.group in FINDINGS and not entity.negated)
+    """Findings that a sentence names and does not deny."""
+    return frozenset(entity.text for entity in findings_in(cfg, sentence) if not entity.negated)
 
 
 @lru_cache(maxsize=2)

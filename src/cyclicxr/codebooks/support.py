@@ -1,11 +1,13 @@
-"""How well a film supports a sentence, in [0, 1]: its similarity beside the best that the visual codebook offers, calibrated on
-validation reports of the right and of other films. Ours, beyond the paper (consistency check).
+"""How well a film supports a sentence, in [0, 1]: its similarity beside the best that the visual codebook offers, and how likely the film
+makes the findings that the sentence affirms and denies; calibrated on true and false sentences of validation reports. Ours, beyond the
+paper (consistency check).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,10 @@ from torch import Tensor
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.codebooks.matcher import Matcher
 from cyclicxr.match.evidence import sentence_support
-from cyclicxr.types import InputError
+from cyclicxr.types import Entity, InputError
 
 FILE = "support.json"
+LEAST = 1e-4  # [ours] a probability is held to be no smaller
 
 
 def excess(
@@ -38,31 +41,72 @@ def excess(
     return sentence_support(patches, words.features, words.mask) - sentence_support(keypatches, words.features, words.mask)
 
 
-@dataclass(frozen=True)
-class Support:
-    """Logistic calibration of `excess`.
+def odds(chances: Mapping[str, float], findings: Collection[Entity]) -> float:
+    """Log-odds that a film gives what a sentence says: the mean over its findings, of a denied one with the other sign.
 
     Args:
-        slope: of the logit.
+        chances: finding -> the probability that the film's report affirms it, in [0, 1].
+        findings: of the sentence; others than those of `chances` count nothing.
+
+    Returns:
+        0 where nothing is known. Chances .8 of an effusion and .5 of an edema: "effusion, no edema" has (log 4 - log 1) / 2 = .69.
+    """
+    known = [(chances[finding.text], finding.negated) for finding in findings if finding.text in chances]
+    each = [(1 - p if denied else p) for p, denied in known]
+    return sum(math.log(max(p, LEAST) / max(1 - p, LEAST)) for p in each) / max(1, len(each))
+
+
+def evidence(
+    patches: Float[Tensor, "n d"],
+    chances: Mapping[str, float],
+    keypatches: Float[Tensor, "p d"],
+    matcher: Matcher,
+    sentences: Sequence[str],
+    findings_in: Callable[[str], Collection[Entity]],
+) -> Float[Tensor, "c 2"]:
+    """What a film has to say of each sentence: the sentence's `excess`, and the `odds` of its findings.
+
+    Args:
+        patches: unit vectors of the film's patches.
+        chances: of the film, as `odds` takes them.
+        keypatches: unit vectors of the visual codebook.
+        matcher: encodes the sentences, each by itself.
+        sentences: at least one.
+        findings_in: the findings of a sentence.
+    """
+    found = excess(patches, keypatches, matcher, sentences)
+    likely = [odds(chances, findings_in(sentence)) for sentence in sentences]
+    return torch.stack([found, found.new_tensor(likely)], dim=1)
+
+
+@dataclass(frozen=True)
+class Support:
+    """Logistic calibration of `evidence`.
+
+    Args:
+        excess: slope of the logit with it.
+        odds: likewise.
         intercept: of the logit.
-        auc: area under the ROC curve, sentences of the right film against the same sentences on another, on the films it was fitted on.
+        auc: area under the ROC curve, true sentences against false ones, on the films it was fitted on.
     """
 
-    slope: float
+    excess: float
+    odds: float
     intercept: float
     auc: float
 
     @classmethod
-    def fit(cls, own: np.ndarray, other: np.ndarray) -> Support:
-        """Fit on the excess of sentences on their own films and on others' films."""
-        values = np.concatenate([own, other])[:, None]
-        truth = np.concatenate([np.ones(len(own)), np.zeros(len(other))])
+    def fit(cls, true: Float[np.ndarray, "n 2"], false: Float[np.ndarray, "m 2"]) -> Support:
+        """Fit on the evidence for true sentences and for false ones."""
+        values = np.concatenate([true, false])
+        truth = np.concatenate([np.ones(len(true)), np.zeros(len(false))])
         fitted = LogisticRegression(C=1e6, class_weight="balanced").fit(values, truth)
-        return cls(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]), float(roc_auc_score(truth, values[:, 0])))
+        excess, odds = map(float, fitted.coef_[0])
+        return cls(excess, odds, float(fitted.intercept_[0]), float(roc_auc_score(truth, fitted.decision_function(values))))
 
-    def probability(self, excess: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
-        """Chance that the sentence is this film's and not another's, both equally likely beforehand; in (0, 1)."""
-        return torch.sigmoid(self.slope * excess + self.intercept)
+    def probability(self, evidence: Float[Tensor, "c 2"]) -> Float[Tensor, " c"]:
+        """Chance that a sentence is true of the film and not made false by rule, both equally likely beforehand; in (0, 1)."""
+        return torch.sigmoid(evidence @ evidence.new_tensor([self.excess, self.odds]) + self.intercept)
 
     def save(self, directory: Path) -> None:
         """Write `support.json`."""
@@ -76,7 +120,7 @@ class Support:
             InputError: it is missing or broken.
         """
         values = read_json(directory / FILE)
-        if not isinstance(values, dict) or set(values) != {"slope", "intercept", "auc"}:
+        if not isinstance(values, dict) or set(values) != {field.name for field in fields(cls)}:
             raise InputError(f"{directory / FILE}: not a calibration; run the codebooks stage again")
         return cls(**values)
 

@@ -17,17 +17,18 @@ from cyclicxr.checkpoint import write_json
 from cyclicxr.codebooks.support import consistency
 from cyclicxr.data.reports import sentences
 from cyclicxr.evaluate.baselines import derangement
-from cyclicxr.evaluate.changed_text import KINDS, Change, change_reports
 from cyclicxr.evaluate.drawn_films import draw_all
 from cyclicxr.evaluate.system import Case, Evaluated, Table
 from cyclicxr.metrics.calibration import calibration_error
 from cyclicxr.metrics.clinical import area_under_curve
 from cyclicxr.metrics.interval import measure, paired
+from cyclicxr.training.changed_text import KINDS, Change, change_reports
 from cyclicxr.training.corpus import Corpus
 
 CHECKED = 100  # films whose reports are changed; each change is drawn
 CYCLE, ORIGINAL = "consistency after the cycle", "support by the original film alone"
 LIKELY, POINTWISE = "language model, given the film", "language model, given the film less given another"
+ELSEWHERE = "support by another film (blind)"
 FREQUENT, BRIEF = "times the sentence is in train (blind)", "fewer words (blind)"
 ALL = "all kinds"
 
@@ -37,7 +38,7 @@ class SentenceScorer(Protocol):
     """What a model says of single sentences: see `cycle.Model`."""
 
     def sentence_support(self, pixels: UInt8[Tensor, "n s s"], films: Sequence[int], texts: Sequence[str]) -> Float[Tensor, " c"]:
-        """Chance that each sentence is its film's."""
+        """Chance that each sentence is true of its film."""
 
     def sentence_likelihood(
         self, pixels: UInt8[Tensor, "n s s"], films: Sequence[int], befores: Sequence[str], texts: Sequence[str]
@@ -158,9 +159,11 @@ def _scores(
     case.progress("scoring sentences", half, len(texts))
     likely = model.sentence_likelihood(pixels, given.on, given.befores, texts)
     other = derangement(len(pixels), case.seed)
-    blind = model.sentence_likelihood(pixels, [int(other[film]) for film in given.on], given.befores, texts)
+    instead = [int(other[film]) for film in given.on]
+    blind = model.sentence_likelihood(pixels, instead, given.befores, texts)
     case.progress("scoring sentences", len(texts), len(texts))
     scores = {CYCLE: consistency(original, redrawn), ORIGINAL: original, LIKELY: likely, POINTWISE: likely - blind}
+    scores[ELSEWHERE] = model.sentence_support(pixels, instead, texts)
     found = {name: values.double().numpy() for name, values in scores.items()}
     if case.train is not None:
         known = Counter(_plain(text) for report in case.train.reports for text, _, _ in sentences(report))

@@ -142,7 +142,7 @@ def _checking(metrics: Metrics) -> Iterator[Verdict]:
         yield Verdict(above, f"The consistency check {said} a true sentence from one made false by rule (AUC {shown}; chance is 0.5).")
     for name, found in rows.items():
         if number and BLIND in name and found.get(ALL_KINDS, {}).get("value", 0.0) >= number["value"]:
-            yield Verdict(False, f"It tells them no better than what never sees a film: {name} (AUC {found[ALL_KINDS]['value']:.3f}).")
+            yield Verdict(False, f"It tells them no better than what never sees its film: {name} (AUC {found[ALL_KINDS]['value']:.3f}).")
 
 
 def _grounding(metrics: Metrics) -> Iterator[Verdict]:

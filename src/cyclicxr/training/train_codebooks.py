@@ -7,6 +7,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cyclicxr.codebooks.entities import Extractor, extractor
+from cyclicxr.codebooks.entities import Extractor, extractor, findings_in
 from cyclicxr.codebooks.matcher import Matcher
-from cyclicxr.codebooks.support import Support, excess
+from cyclicxr.codebooks.support import Support, evidence
 from cyclicxr.codebooks.textual import TextualCodebook, keyword_auc
 from cyclicxr.codebooks.visual import FILMS, VisualCodebook
 from cyclicxr.config import Preset
-from cyclicxr.data.reports import sentences, without_marks
+from cyclicxr.data.reports import without_marks
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.tokens.vqgan import VQGAN
+from cyclicxr.training.changed_text import change_reports
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
 from cyclicxr.types import InputError
@@ -61,7 +63,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     ids = [study.id for study in learned.studies]
     visual = VisualCodebook.build(matcher, vqgan, learned.pixels, learned.reports, ids, preset.codebooks)
     visual.save(run.model)
-    support = fit_support(matcher, visual, held_out)
+    support = fit_support(matcher, textual, visual, held_out, preset)
     support.save(run.model)
     seconds = time.monotonic() - started
     run.record(
@@ -71,16 +73,24 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
 
 
 @torch.inference_mode()
-def fit_support(matcher: Matcher, visual: VisualCodebook, held_out: Corpus) -> Support:
-    """Calibrate the support of a sentence: those of each validation report on its own film, and on the next study's film."""
-    patches = torch.cat([matcher.encode_films(films).features for films in batches(held_out)])
-    own, other = [], []
-    for i, report in enumerate(held_out.reports):
-        texts = [text for text, _, _ in sentences(without_marks(report))]
-        if texts:
-            own.append(excess(patches[i], visual.features, matcher, texts).numpy())
-            other.append(excess(patches[i - 1], visual.features, matcher, texts).numpy())
-    return Support.fit(np.concatenate(own), np.concatenate(other))
+def fit_support(matcher: Matcher, textual: TextualCodebook, visual: VisualCodebook, held_out: Corpus, preset: Preset) -> Support:
+    """Calibrate the support of a sentence on those of the validation reports, true ones and the same number made false by rule; where none
+    can be made false, every sentence has a support of one half.
+    """
+    changes = change_reports([without_marks(report) for report in held_out.reports], preset.seed)
+    if not changes:
+        log.warning("codebooks: no sentence of the validation reports can be made false, so the consistency check will say nothing")
+        return Support(0.0, 0.0, 0.0, 0.5)
+    patches = [matcher.encode_films(films) for films in batches(held_out)]
+    features = torch.cat([some.features for some in patches])
+    chances = [film for some in patches for film in textual.chances(matcher, some)]
+    named = partial(findings_in, preset.codebooks)
+
+    def found(film: int, text: str) -> Float[np.ndarray, "1 2"]:
+        return evidence(features[film], chances[film], visual.features, matcher, [text], named).numpy()
+
+    true = [found(change.own, change.true) for change in changes]
+    return Support.fit(np.concatenate(true), np.concatenate([found(change.film, change.false) for change in changes]))
 
 
 def measure(textual: TextualCodebook, visual: VisualCodebook, matcher: Matcher, held_out: Corpus, finder: Extractor) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclicxr.evaluate.changed_text import INVENTED, KINDS, MOVED, NEGATED, SWAPPED, change_reports, moved, negated, swapped
+from cyclicxr.training.changed_text import INVENTED, KINDS, MOVED, NEGATED, SWAPPED, change_reports, moved, negated, swapped
 
 RNG = np.random.default_rng(0)
 REPORTS = [
