@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclicxr.patches.sums import scattered_sums, weighted_sums
+from cyclicxr.patches.sums import products, scattered_sums, weighted_sums
 
 VECTORS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 3.0]])
 
@@ -16,6 +16,14 @@ def test_weighted_sums_by_hand():
     """2 (1, 0) + 1 (2, 3) = (4, 3); -1 (0, 1) + 0 (1, 0) = (0, -1)."""
     found = weighted_sums(VECTORS, torch.tensor([[0, 2], [1, 0]]), torch.tensor([[2.0, 1.0], [-1.0, 0.0]]))
     assert found.tolist() == [[4.0, 3.0], [0.0, -1.0]]
+
+
+def test_products_by_hand():
+    """(4, 1) with (1, 0) is 4, with (2, 3) 11; (-1, 2) with (0, 1) is 2, with (1, 0) -1. No gradient is wanted of anything."""
+    with torch.no_grad():
+        found = products(VECTORS, torch.tensor([[0, 2], [1, 0]]), torch.tensor([[4.0, 1.0], [-1.0, 2.0]]))
+    assert found.tolist() == [[4.0, 11.0], [2.0, -1.0]]
+    assert not found.requires_grad
 
 
 @pytest.mark.parametrize("integer", [torch.int32, torch.int64])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from cyclicxr.patches.sums import scattered_sums, weighted_sums
+from cyclicxr.patches.sums import products, scattered_sums, weighted_sums
 
 
 def shift_and_size(
@@ -71,7 +71,7 @@ def sample(feature_map: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b n 4"],
 
 
 class _Bilinear(torch.autograd.Function):
-    """Cells (b, h, w, c) read at x and y (b, p) -> (b p, c): weighted sums of four whole cells, and so are the derivatives by x and y.
+    """Cells (b, h, w, c) read at x and y (b, p) -> (b p, c): weighted sums of four whole cells.
 
     `grid_sample` goes channel by channel, which takes a CPU longer (decision 34).
     """
@@ -93,10 +93,10 @@ class _Bilinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             point = torch.arange(x.numel(), dtype=torch.int32, device=x.device).view(*x.shape, 1).expand(rows.shape)
             of_cells = scattered_sums(gradient, point, _products(down, across), rows, cells.shape[:3].numel()).view(cells.shape)
-        if ctx.needs_input_grad[1]:
-            of_x = (weighted_sums(cells, rows, _products(down, slope)) * gradient).sum(dim=1).view(x.shape)
-        if ctx.needs_input_grad[2]:
-            of_y = (weighted_sums(cells, rows, _products(slope, across)) * gradient).sum(dim=1).view(y.shape)
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            along = products(cells, rows, gradient)  # (b, p, 4)
+            of_x = (along * _products(down, slope)).sum(dim=2)
+            of_y = (along * _products(slope, across)).sum(dim=2)
         return of_cells, of_x, of_y
 
 

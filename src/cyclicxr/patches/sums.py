@@ -1,6 +1,6 @@
-"""Weighted sums of vectors and the adding of vectors to others, fast on every device; knows neither patches nor words.
+"""Weighted sums of vectors, their products, and the adding of vectors to others, fast on every device; knows neither patches nor words.
 
-Both are PyTorch's `embedding_bag`, which reads whole vectors at the speed of memory. Neither has a gradient of its own here: callers
+All are PyTorch's `embedding_bag`, which reads whole vectors at the speed of memory. None has a gradient of its own here: callers
 write theirs with these.
 """
 
@@ -22,6 +22,20 @@ def weighted_sums(vectors: Float[Tensor, "*v d"], rows: Int[Tensor, "*o e"], wei
     """
     table, e = vectors.flatten(0, -2), rows.shape[-1]
     return functional.embedding_bag(rows.reshape(-1, e), table, mode="sum", per_sample_weights=weights.reshape(-1, e))
+
+
+def products(vectors: Float[Tensor, "*v d"], rows: Int[Tensor, "*o e"], others: Float[Tensor, "p d"]) -> Float[Tensor, "*o e"]:
+    """Inner product of each of the e vectors of a place with the place's other vector: what `weighted_sums` asks of its weights backwards.
+
+    Args:
+        vectors: numbered over all axes but the last.
+        rows: numbers of vectors, int32 or int64.
+        others: one for each of the p places before the last axis of `rows`.
+    """
+    with torch.enable_grad():
+        weights = torch.zeros(rows.shape, dtype=vectors.dtype, device=vectors.device, requires_grad=True)
+        found: Tensor = torch.autograd.grad(weighted_sums(vectors.detach(), rows, weights), weights, others)[0]
+    return found
 
 
 def scattered_sums(
