@@ -20,6 +20,7 @@ from grounding_tables import grounding_trained
 from hints_tables import hints
 from large_model_tables import large_model, large_model_targets
 from sections import load, made_by, met, plain_table, section, short
+from serving_tables import serving
 
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.evaluate.tables import markdown_table
@@ -342,6 +343,7 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     encoder_cost,
     match_step,
     generation,
+    serving,
     gpu,
     large_model,
     loader_speed,
