@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cyclicxr.checkpoint import read_preset
 from cyclicxr.codebooks.entities import affirmed_findings, extractor, findings_in
-from cyclicxr.codebooks.support import Support, consistency, evidence
+from cyclicxr.codebooks.support import Support, consistency, evidence, evidence_on
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
 from cyclicxr.compose import Findings, compose_for
@@ -36,6 +36,7 @@ from cyclicxr.parts import check_parts
 from cyclicxr.patches.classifier import CLASSIFIER, FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.types import (
+    Entity,
     Film,
     FrontalRecord,
     Geometry,
@@ -263,10 +264,8 @@ class Model:
             films: which of them each sentence is asked of.
             texts: the sentences.
         """
-        patches = [self.matcher.encode_films(some) for some in _batches(pixels)]
-        features = torch.cat([some.features for some in patches])
-        chances = [film for some in patches for film in self.textual.chances(self.matcher, some)]
-        return torch.cat([self._support(features[film], chances[film], [text]) for film, text in zip(films, texts, strict=True)])
+        given = _batches(pixels), films, texts, self.matcher, self.textual, self.visual.features, self._findings_in
+        return self.support.probability(evidence_on(*given))
 
     @torch.inference_mode()
     def sentence_likelihood(
@@ -349,15 +348,19 @@ class Model:
         if not lines:
             return ()
         texts = [line.text for line in lines]
-        on_original, on_redrawn = (
-            self._support(patches.features[0], self.textual.chances(self.matcher, patches)[0], texts) for patches in (original, redrawn)
-        )
+        on_original, on_redrawn = (self._support(patches, texts) for patches in (original, redrawn))
         scores = consistency(on_original, on_redrawn).tolist()
         return tuple(replace(line, consistency=score, flagged=score < FLAGGED) for line, score in zip(lines, scores, strict=True))
 
-    def _support(self, patches: Float[Tensor, "n d"], chances: Mapping[str, float], texts: Sequence[str]) -> Float[Tensor, " c"]:
-        named = partial(findings_in, self.preset.codebooks)
-        return self.support.probability(evidence(patches, chances, self.visual.features, self.matcher, texts, named))
+    def _support(self, patches: FilmPatches, texts: Sequence[str]) -> Float[Tensor, " c"]:
+        """How well one film supports each text."""
+        chances = self.textual.chances(self.matcher, patches)[0]
+        return self.support.probability(
+            evidence(patches.features[0], chances, self.visual.features, self.matcher, texts, self._findings_in)
+        )
+
+    def _findings_in(self, text: str) -> tuple[Entity, ...]:
+        return findings_in(self.preset.codebooks, text)
 
     def _evidence(self, result: Result, patches: FilmPatches, geometry: Geometry) -> Result:
         """The result with the patches of its film, and with the words and sentences of its report on them."""

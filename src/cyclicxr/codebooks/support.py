@@ -6,7 +6,7 @@ paper (consistency check).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.codebooks.matcher import Matcher
+from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.match.evidence import sentence_support
 from cyclicxr.types import Entity, InputError
 
@@ -77,6 +78,33 @@ def evidence(
     found = excess(patches, keypatches, matcher, sentences)
     likely = [odds(chances, findings_in(sentence)) for sentence in sentences]
     return torch.stack([found, found.new_tensor(likely)], dim=1)
+
+
+def evidence_on(
+    batches: Iterable[Float[Tensor, "b 1 height width"]],
+    films: Sequence[int],
+    sentences: Sequence[str],
+    matcher: Matcher,
+    textual: TextualCodebook,
+    keypatches: Float[Tensor, "p d"],
+    findings_in: Callable[[str], Collection[Entity]],
+) -> Float[Tensor, "c 2"]:
+    """`evidence` for sentences of which each is asked of a film of its own.
+
+    Args:
+        batches: all films, in [0, 1], some at a time.
+        films: number of the film of each sentence.
+        sentences: at least one.
+        matcher: frozen.
+        textual: reads the findings off the films.
+        keypatches: as of `evidence`.
+        findings_in: likewise.
+    """
+    patches = [matcher.encode_films(pixels) for pixels in batches]
+    features = torch.cat([some.features for some in patches])
+    chances = [film for some in patches for film in textual.chances(matcher, some)]
+    asked = zip(films, sentences, strict=True)
+    return torch.cat([evidence(features[film], chances[film], keypatches, matcher, [text], findings_in) for film, text in asked])
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cyclicxr.codebooks.entities import Extractor, extractor, findings_in
 from cyclicxr.codebooks.matcher import Matcher
-from cyclicxr.codebooks.support import Support, evidence
+from cyclicxr.codebooks.support import Support, evidence_on
 from cyclicxr.codebooks.textual import TextualCodebook, keyword_auc
 from cyclicxr.codebooks.visual import FILMS, VisualCodebook
 from cyclicxr.config import Preset
@@ -81,16 +80,11 @@ def fit_support(matcher: Matcher, textual: TextualCodebook, visual: VisualCodebo
     if not changes:
         log.warning("codebooks: no sentence of the validation reports can be made false, so the consistency check will say nothing")
         return Support(0.0, 0.0, 0.0, 0.5)
-    patches = [matcher.encode_films(films) for films in batches(held_out)]
-    features = torch.cat([some.features for some in patches])
-    chances = [film for some in patches for film in textual.chances(matcher, some)]
+    films = [change.own for change in changes] + [change.film for change in changes]
+    texts = [change.true for change in changes] + [change.false for change in changes]
     named = partial(findings_in, preset.codebooks)
-
-    def found(film: int, text: str) -> Float[np.ndarray, "1 2"]:
-        return evidence(features[film], chances[film], visual.features, matcher, [text], named).numpy()
-
-    true = [found(change.own, change.true) for change in changes]
-    return Support.fit(np.concatenate(true), np.concatenate([found(change.film, change.false) for change in changes]))
+    found = evidence_on(batches(held_out), films, texts, matcher, textual, visual.features, named).numpy()
+    return Support.fit(found[: len(changes)], found[len(changes) :])
 
 
 def measure(textual: TextualCodebook, visual: VisualCodebook, matcher: Matcher, held_out: Corpus, finder: Extractor) -> dict[str, Any]:
