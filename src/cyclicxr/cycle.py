@@ -53,7 +53,7 @@ from cyclicxr.types import (
 
 MODELS = Path(__file__).parent / "models"
 SHIPPED = "openi-small"
-FLAGGED = 0.35  # [ours] a sentence of a lower consistency is flagged
+FLAGGED = 0.25  # [ours] a sentence of a lower consistency is flagged (decision 11)
 SENTENCE_BOXES = 3  # [ours] boxes of a sentence: those of its best words
 FILMS = 32  # films through a network at once
 BEHIND = 2.0  # more than similarities differ by: a drawing that is no chest film comes behind all that are
