@@ -55,21 +55,19 @@ def main() -> None:
     engine = vllm.LLM(str(directory), dtype=WEIGHTS[0], logits_processors=masks, enable_prefix_caching=False)
     asked, allowed = prompts(model), rules(directory)
 
-    def generate(prompt: Sequence[int], n: int, **parameters: Any) -> list[Any]:
-        (answer,) = engine.generate([{"prompt_token_ids": list(prompt)}], vllm.SamplingParams(n=n, **parameters), use_tqdm=False)
-        return [answer] if "prompt_logprobs" in parameters else list(answer.outputs)
+    def generate(prompt: Sequence[int], **parameters: Any) -> Any:
+        (answer,) = engine.generate([{"prompt_token_ids": list(prompt)}], vllm.SamplingParams(**parameters), use_tqdm=False)
+        return answer
 
     def difference(ids: Sequence[int]) -> float:
-        (answer,) = generate(ids, 1, max_tokens=1, prompt_logprobs=0)
-        theirs = [found[i].logprob for i, found in zip(ids[1:], answer.prompt_logprobs[1:], strict=True)]
+        told = generate(ids, max_tokens=1, prompt_logprobs=0).prompt_logprobs
+        theirs = [found[i].logprob for i, found in zip(ids[1:], told[1:], strict=True)]
         return max(abs(a - b) for a, b in zip(ours(model, ids), theirs, strict=True))
 
     def by(way: str, name: str, rule: Rule) -> list[list[int]]:
-        if way == BY_PARAMETERS:
-            outputs = generate(asked[name], TOGETHER, **sampling_params(rule))
-        else:
-            outputs = generate(asked[name], TOGETHER, max_tokens=rule.length + 1, extra_args={ARGUMENT: name}, **rule.sampling)
-        return [[i for i in output.token_ids if i != rule.end] for output in outputs]
+        masked = {"max_tokens": rule.length + 1, "extra_args": {ARGUMENT: name}, **rule.sampling}
+        answer = generate(asked[name], n=TOGETHER, **(sampling_params(rule) if way == BY_PARAMETERS else masked))
+        return [[i for i in output.token_ids if i != rule.end] for output in answer.outputs]
 
     image = set(model.vocabulary.image_choices().tolist())
     found: dict[str, dict[str, int]] = {}
