@@ -161,9 +161,9 @@ def _scores(
     other = derangement(len(pixels), case.seed)
     instead = [int(other[film]) for film in given.on]
     blind = model.sentence_likelihood(pixels, instead, given.befores, texts)
+    elsewhere = model.sentence_support(pixels, instead, texts)
     case.progress("scoring sentences", len(texts), len(texts))
-    scores = {CYCLE: consistency(original, redrawn), ORIGINAL: original, LIKELY: likely, POINTWISE: likely - blind}
-    scores[ELSEWHERE] = model.sentence_support(pixels, instead, texts)
+    scores = {CYCLE: consistency(original, redrawn), ORIGINAL: original, LIKELY: likely, POINTWISE: likely - blind, ELSEWHERE: elsewhere}
     found = {name: values.double().numpy() for name, values in scores.items()}
     if case.train is not None:
         known = Counter(_plain(text) for report in case.train.reports for text, _, _ in sentences(report))

@@ -20,6 +20,7 @@ from cyclicxr.evaluate.drawn_films import draw_all
 from cyclicxr.evaluate.drawn_findings import MEAN, finder_of
 from cyclicxr.evaluate.reports import write_all
 from cyclicxr.evaluate.system import Case, Evaluated, Table, over_films
+from cyclicxr.language.prompt import has_words
 from cyclicxr.metrics.clinical import NORMAL, finding_statistics, named_findings, scored_findings
 from cyclicxr.metrics.interval import Measure, Statistic, measure, paired
 from cyclicxr.metrics.report import report_statistics
@@ -51,7 +52,7 @@ def score_cycles(model: Evaluated, case: Case, out: Path) -> dict[str, Table]:
     written = write_all(model, case, out / "reports.jsonl")
     drawn = draw_all(model, case, out / "drawn")
     studies = [
-        replace(study, report=text if _has_words(text) else WORDLESS) for study, text in zip(case.cases.studies, written, strict=True)
+        replace(study, report=text if has_words(text) else WORDLESS) for study, text in zip(case.cases.studies, written, strict=True)
     ]
     redrawn = draw_all(model, of_corpus(case, Corpus(studies, case.cases.pixels)), out / "redrawn")
     rewritten = write_all(model, of_corpus(case, Corpus(case.cases.studies, drawn)), out / "rewritten.jsonl")
@@ -121,7 +122,3 @@ def _agreement(references: Sequence[str], texts: Sequence[str]) -> Statistic:
 
 def _shown(numbers: dict[str, Measure]) -> dict[str, Measure]:
     return {name: number for name, number in numbers.items() if name not in {"BLEU-1", "BLEU-2", "BLEU-3"}}
-
-
-def _has_words(text: str) -> bool:
-    return any(letter.isalnum() for letter in text)

@@ -24,7 +24,7 @@ from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import LanguageConfig, from_json
 from cyclicxr.language import decoding, lora
 from cyclicxr.language.int8 import Int8Linear, quantize
-from cyclicxr.language.prompt import IGNORED, Batch, Example, collate, drawing_prompt, report_prompt
+from cyclicxr.language.prompt import IGNORED, Batch, Example, collate, drawing_prompt, has_words, report_prompt
 from cyclicxr.language.vocabulary import Vocabulary
 from cyclicxr.pretrained import load_pretrained
 from cyclicxr.types import InputError
@@ -241,7 +241,7 @@ class LanguageModel(nn.Module):
 
         Source: 3.2.2, Fig. 4.
         """
-        if any(not any(letter.isalnum() for letter in report) for report in reports):
+        if not all(map(has_words, reports)):
             raise InputError("draw: the text has no words; say what the film should show")
         named = [()] * len(reports) if keywords is None else keywords
         prompts = [self._drawing_prompt(*given) for given in zip(reports, keypatches, named, strict=True)]

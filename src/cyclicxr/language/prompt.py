@@ -77,6 +77,15 @@ def report_prompt(vocabulary: Vocabulary, codes: Sequence[int], keywords: Sequen
     return Prompt([*ids, *vocabulary.template(f"\n{RESPONSE}")], text, film)
 
 
+def has_words(report: str) -> bool:
+    """Whether a report says anything that a film could be drawn from.
+
+    >>> has_words("No effusion."), has_words(" - ")
+    (True, False)
+    """
+    return any(letter.isalnum() for letter in report)
+
+
 def drawing_prompt(
     vocabulary: Vocabulary, report: str, keypatches: Sequence[int], max_tokens: int, keywords: Sequence[str] | None = None
 ) -> Prompt:

@@ -22,6 +22,7 @@ from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
+from cyclicxr.language.prompt import has_words
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.parts import hashes
 from cyclicxr.tokens.vqgan import VQGAN
@@ -90,7 +91,7 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
 
 def retold(material: Material, written: Sequence[str], preset: Preset, run: RunDirectory) -> Material:
     """The same films with written reports in place of the true ones, and the keywords and keypatches of those; one of no words is left."""
-    reports = [new if any(letter.isalnum() for letter in new) else old for new, old in zip(written, material.reports, strict=True)]
+    reports = [new if has_words(new) else old for new, old in zip(written, material.reports, strict=True)]
     named = TextualCodebook.load(run.model / "textual_codebook.json").named(reports, extractor(preset.codebooks))
     keypatches = keypatch_codes(VisualCodebook.load(run.model), AdaMatch.load(run.model), material.ids, reports)
     return replace(material, reports=reports, named=named, keypatches=keypatches)

@@ -66,20 +66,26 @@ class LanguageTrainer(Stateful):
 
     def __init__(self, model: LanguageModel, train: Material, val: Material, preset: Preset) -> None:
         self.model, self.train, self.val, self.preset, self.cfg = model, train, val, preset, model.cfg
-        self.drawn, self.rate, self.epochs_before = train, model.cfg.learning_rate, 0
+        self.drawn = train
         self.losses = processes.parallel(model, self._losses, layers=model.model.gpt_neox.layers)
         self.optimizer = torch.optim.AdamW(decayed(model, self.cfg.weight_decay), lr=self.cfg.learning_rate, betas=(0.9, 0.98), fused=True)
         self.lengths = [len(model.vocabulary.field(report)) for report in train.reports]
 
     def go_on_from(self, generated: Material) -> None:
         """After the passes over true reports: drawings are learned from the generated ones. Source: 3.2.2."""
-        self.drawn, self.rate, self.epochs_before = generated, GENERATED_RATE * self.cfg.learning_rate, self.cfg.epochs
+        self.drawn = generated
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the passes over true reports are over."""
+        return self.drawn is not self.train
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Each film drawn once and reported `report_repeats` times; every batch holds both, each sorted by length."""
         n, repeats = len(self.train), self.cfg.report_repeats
         size = max(1, self.cfg.batch // (1 + repeats))
-        generator = torch.Generator().manual_seed(self.preset.seed * 1009 + self.epochs_before + epoch)
+        before = self.cfg.epochs if self.goes_on else 0
+        generator = torch.Generator().manual_seed(self.preset.seed * 1009 + before + epoch)
         drawings = self._bucketed(range(n), size, generator)
         reports = self._bucketed(range(n, n + repeats * n), repeats * size, generator)
         return [drawn + reported for drawn, reported in zip(drawings, reports, strict=True)]
@@ -87,14 +93,15 @@ class LanguageTrainer(Stateful):
     def step(self, indices: list[int], progress: float) -> dict[str, float]:
         """One step on the sum of both directions' mean losses. Source: L_text + L_img, Eqs. (10), (11)."""
         self.model.train()
-        share = self.cfg.film_share if progress < WHOLE_FILMS and self.drawn is self.train else 1.0
+        share = self.cfg.film_share if progress < WHOLE_FILMS and not self.goes_on else 1.0
         n = len(self.train)
         drawings = self._batch([self._drawing(i) for i in indices if i < n])
         reports = self._batch([self._report(i % n, share) for i in indices if i >= n])
         with mixed_precision():
             drawing, report = self.losses(drawings, reports)
         drawing, report = drawing * _weight(drawings), report * _weight(reports)
-        set_rate(self.optimizer, self.rate * cosine(progress, self.cfg.warmup))
+        rate = self.cfg.learning_rate * (GENERATED_RATE if self.goes_on else 1)
+        set_rate(self.optimizer, rate * cosine(progress, self.cfg.warmup))
         self.optimizer.zero_grad()
         (drawing + report).backward()
         norm = processes.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
@@ -224,7 +231,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     if preset.language.generated_epochs:
         with processes.first_goes_first():
             asked = gather(films, preset, run, 1)
-        trainer.go_on_from(retold(material, write_all(asked, run), preset, run))
+        trainer.go_on_from(retold(material, generated_reports(asked, run), preset, run))
         run_loop(GENERATED, trainer, run, epochs=preset.language.generated_epochs, seed=preset.seed, resume=resume)
         _save(trainer, run)
     numbers = trainer.validate()
@@ -233,7 +240,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     processes.wait()
 
 
-def write_all(material: Material, run: RunDirectory) -> list[str]:
+def generated_reports(material: Material, run: RunDirectory) -> list[str]:
     """A report of each film, written by the run's language model from the film itself and the keywords matched to it. Each process writes
     its share into the run's cache, and reads those of all.
     """
