@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from machine import save_result
 from rows import Row, finished, minutes, opened, pretrain, train_from
 
@@ -106,10 +107,16 @@ class Bench:
         print(run.root.name, file=sys.stderr, flush=True)
         records = train_from(self.classifier(settings, seed), run, self.corpus)
         found = scores(AdaMatch.load(run.model).to(processes.device()), self.corpus.split(split))
-        write_json(path, {"settings": settings, "minutes": minutes(records), **found})
+        write_json(path, {"settings": settings, "device": _device(), "minutes": minutes(records), **found})
 
     def _run(self, name: str, settings: dict[str, Any], seed: int) -> RunDirectory:
         return opened(self.out / run_name(name, settings, seed), override(self.preset, {**settings, "seed": seed}))
+
+
+def _device() -> str:
+    """What this process trains on: the GPU's name, or CPU."""
+    where = processes.device()
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
 
 
 def run_name(name: str, settings: dict[str, Any], seed: int) -> str:
@@ -179,7 +186,8 @@ def _summary(name: str, seeds: dict[int, dict[str, Any]], ours: dict[int, dict[s
         for pool, of in runs[0]["scores"].items()
     }
     minutes = {stage: _spread([run["minutes"][stage] for run in runs]) for stage in runs[0]["minutes"]}
-    row |= {"films": runs[0]["films"], "texts": runs[0]["texts"], "minutes": minutes, "scores": scores}
+    devices = sorted({run["device"] for run in runs})
+    row |= {"films": runs[0]["films"], "texts": runs[0]["texts"], "devices": devices, "minutes": minutes, "scores": scores}
     if name != OURS and (shared := [seed for seed in seeds if seed in ours]):
         row["AdaMatch less this"] = {way: _difference([ours[s] for s in shared], [seeds[s] for s in shared], way) for way in WAYS}
     return row

@@ -46,10 +46,16 @@ def shown(found: dict[str, Any]) -> Iterator[Shown]:
 def about(found: dict[str, Any]) -> str:
     """What all rows share, and what they are scored on."""
     numbers = ", ".join(f"{name} {value}" for name, value in found["numbers"].items())
-    sizes = {f"{row['films']} films and {row['texts']} distinct reports" for row in found["rows"].values() if row["seeds"]}
+    run = [row for row in found["rows"].values() if row["seeds"]]
+    sizes = {f"{row['films']} films and {row['texts']} distinct reports" for row in run}
+    trained = [
+        f"Trained on {device}: {'; '.join(row['label'] for row in run if device in row['devices'])}."
+        for device in sorted({device for row in run for device in row["devices"]})
+    ]
     return (
         f"The same data, epochs and optimiser for all ({numbers}), and the same encoders but for what a row's name says. "
-        f"{' '.join(sizes) or 'Nothing yet'} of the test split; per cent, mean ± standard deviation over the seeds; decision 37."
+        f"{' '.join(sizes) or 'Nothing yet'} of the test split; per cent, mean ± standard deviation over the seeds; decision 37. "
+        f"{' '.join(trained)}"
     )
 
 

@@ -117,7 +117,7 @@ def peer(seeds, r10, **more):
         return row
     way = {"R@1": r10 / 10, "R@5": r10 / 2, "R@10": r10, "chance@1": 0.0025, "chance@5": 0.0125, "chance@10": 0.025}
     both = {name: {metric: {"mean": value, "sd": 0.01} for metric, value in way.items()} for name in ("CXR-to-report", "report-to-CXR")}
-    return row | {"films": 400, "texts": 359, "scores": {"whole split": both}, **more}
+    return row | {"films": 400, "texts": 359, "devices": ["CPU"], "scores": {"whole split": both}, **more}
 
 
 @pytest.fixture
@@ -142,6 +142,7 @@ def peers_result():
 def test_a_row_of_the_peers_that_was_not_run_is_said_to_be_so(write, tmp_path, peers_result):
     (tmp_path / "peers.json").write_text(json.dumps(peers_result))
     page = write.page(tmp_path)
+    assert "Trained on CPU: AdaMatch; a row." in page
     assert "| AdaMatch | 2 | 1.6 ± 1.0 | 8.0 ± 1.0 | 16.0 ± 1.0 | 1.6 ± 1.0 |" in page
     assert "| a row | not run yet | – | – | – | – | – | – |" in page
     assert "| chance |  | 0.2 | 1.2 | 2.5 |" in page
@@ -171,6 +172,7 @@ def test_a_row_of_the_peers_is_trained_once_from_a_classifier_of_its_own_encoder
         trained, pretrained = (tmp_path / "runs" / run / "model" for run in (f"{row}-seed3", classifier))
         assert (trained / "classifier.safetensors").read_bytes() == (pretrained / "classifier.safetensors").read_bytes()
         assert read_preset(trained).encoder == read_preset(pretrained).encoder
+    assert found["rows"]["filip"]["devices"] == [peers._device()]
     assert found["rows"]["filip"]["scores"]["whole split"]["report-to-CXR"]["R@10"] == {"mean": 1.0, "sd": None}  # a few films, all found
     monkeypatch.setattr(train_match, "train", None)
     monkeypatch.setattr(train_classifier, "train", None)
