@@ -24,8 +24,8 @@ from cyclicxr.metrics.labels import CLASSES, NEGATIVE, POSITIVE
 
 ORDERS = 4  # n-grams of 1 to 4 words, as BLEU-4 reads them
 RECALL = 1.2  # [ours] beta squared: what the samples say weighs more than brevity
-FINDING = 0.1  # [ours] worth of naming a finding that is certain, less the same for
-LIKELY = 0.15  # [ours] the probability from which on a finding is worth its sentence
+FINDING = 0.15  # [ours] worth of naming a finding that is certain, less the same for
+LIKELY = 0.07  # [ours] the probability from which on a finding is worth its sentence
 LONGEST = 12  # sentences at most
 _WORD = re.compile(r"[a-z0-9]+")
 _JUDGED = [i for i, name in enumerate(CLASSES) if name != "No Finding"]

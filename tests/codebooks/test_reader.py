@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cyclicxr.checkpoint import save_tensors
-from cyclicxr.codebooks.reader import WEIGHTS, learn_reader, load_reader, save_reader
+from cyclicxr.codebooks.reader import WEIGHTS, learn_held_out, learn_reader, load_reader, save_reader
 from cyclicxr.types import InputError
 
 FILMS, SAID = torch.tensor([[-1.0], [1.0], [-1.0], [1.0]]), torch.tensor([[False], [True], [False], [True]])
@@ -19,6 +19,16 @@ def test_the_reader_by_hand():
     reader, held_out = learn_reader(FILMS, SAID)
     assert reader.read(FILMS).flatten().tolist() == pytest.approx([x * 2 / 30004 for x in (-1, 1, -1, 1)])
     assert held_out.flatten().tolist() == pytest.approx([x * 1.5 / 30003 for x in (-1, 1, -1, 1)], rel=1e-4)
+
+
+def test_a_reader_of_films_that_it_was_not_taught_with_by_hand():
+    """Without the first film x = 1, -1, 1 has mean 1/3 and deviation .9428: standardised .7071, -1.4142, .7071, weight 1.4142 / 30003, and
+    the film itself stands at -1.4142: -2 / 30003; the others likewise.
+    """
+    parts = learn_held_out(FILMS, SAID)
+    assert [films for films, _ in parts] == [range(i, i + 1) for i in range(4)]
+    read = torch.cat([reader.read(FILMS[list(films)]) for films, reader in parts])
+    assert read.flatten().tolist() == pytest.approx([x * 2 / 30003 for x in (-1, 1, -1, 1)], rel=1e-4)
 
 
 def test_what_is_saved_is_loaded(tmp_path):

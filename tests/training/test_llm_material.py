@@ -101,6 +101,25 @@ def test_the_first_variant_is_the_film_itself(preset, corpus, run):
     assert "XXXX" not in " ".join(found.reports)
 
 
+def test_a_training_film_is_hinted_as_if_it_had_not_taught_the_codebook(preset, corpus, run, monkeypatch):
+    """The codebook of each stretch of films says which film it reads; films are in their own order, whatever the stretches."""
+    train = corpus.split("train")
+    own = gather(train, preset, run, 2)
+    taught = []
+
+    def held_out(self, films, affirmed):
+        taught.append((films.shape[0], affirmed.shape))
+        blind = TextualCodebook(self.keywords, self.cfg, self.calibration, self.reader)
+        monkeypatch.setattr(blind, "match_patches", lambda matcher, patches: [[] for _ in patches.pooled])
+        return [(range(5), blind), (range(5, 12), self)]
+
+    monkeypatch.setattr(TextualCodebook, "held_out", held_out)
+    found = gather(train, preset, run, 2, "held out")
+    assert taught == [(12, (12, len(TextualCodebook.load(run.model / "textual_codebook.json").keywords)))]
+    assert found.keywords[0] == [[]] * 5 + own.keywords[0][5:]
+    assert torch.equal(found.codes[0], own.codes[0])
+
+
 def test_material_is_made_once(preset, corpus, run, monkeypatch):
     train = corpus.split("train")
     first = gather(train, preset, run, 2)

@@ -58,6 +58,17 @@ def test_an_epoch_draws_each_film_once_and_reports_it_twice():
     assert all({i < 20 for i in batch} == {True, False} for batch in batches)
 
 
+def test_films_may_be_drawn_more_often_than_they_are_reported():
+    toy = trainer(dataclasses.replace(TOY, drawing_repeats=2, report_repeats=1))
+    batches = toy.batches(0)
+    assert sorted(index for batch in batches for index in batch) == list(range(60))
+    assert all(sum(toy._is_drawing(i) for i in batch) == 4 for batch in batches if len(batch) == 6)
+    assert [toy._is_drawing(i) for i in (0, 39, 40, 59)] == [True, True, False, False]
+    assert toy.name(3) == toy.name(23) == toy.name(43) == "study 3"
+    assert toy.share([1, 2, 21, 22, 41, 42], 0, 2) == [1, 21, 41]
+    assert torch.isfinite(torch.tensor(toy.step(batches[0], 0.1)["loss"]))
+
+
 def test_batches_follow_from_seed_and_epoch_alone():
     assert trainer().batches(1) == trainer().batches(1)
     assert trainer().batches(0) != trainer().batches(1)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cyclicxr.checkpoint import load_tensors, save_tensors
-from cyclicxr.match.film_ridge import FilmRidge, read_held_out
+from cyclicxr.match.film_ridge import FilmRidge, fit_held_out, read_held_out
 from cyclicxr.types import InputError
 
 WEIGHTS = "textual_reader.safetensors"
@@ -30,9 +30,18 @@ def learn_reader(films: Float[Tensor, "c f"], affirmed: Bool[Tensor, "c w"]) -> 
     Returns:
         The reader, and what is read off each film by a reader that was not taught with it.
     """
+    targets = _targets(affirmed)
+    return FilmRidge.fit(films, targets, PENALTY), read_held_out(films, targets, PENALTY)
+
+
+def learn_held_out(films: Float[Tensor, "c f"], affirmed: Bool[Tensor, "c w"]) -> list[tuple[range, FilmRidge]]:
+    """For each stretch of the training films, a reader that was not taught with them; arguments as of `learn_reader`."""
+    return fit_held_out(films, _targets(affirmed), PENALTY)
+
+
+def _targets(affirmed: Bool[Tensor, "c w"]) -> Float[np.ndarray, "c w"]:
     said = affirmed.numpy().astype(np.float64)
-    centred = said - said.mean(0)
-    return FilmRidge.fit(films, centred, PENALTY), read_held_out(films, centred, PENALTY)
+    return said - said.mean(0)
 
 
 def save_reader(reader: FilmRidge, directory: Path) -> None:

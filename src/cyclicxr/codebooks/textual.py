@@ -28,7 +28,7 @@ from torch import Tensor
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.codebooks.entities import FINDINGS, GROUPS, Extractor
 from cyclicxr.codebooks.matcher import Matcher, Patches
-from cyclicxr.codebooks.reader import learn_reader, load_reader, save_reader
+from cyclicxr.codebooks.reader import learn_held_out, learn_reader, load_reader, save_reader
 from cyclicxr.config import CodebooksConfig, from_json
 from cyclicxr.match.film_ridge import FilmRidge
 from cyclicxr.metrics.clinical import area_under_curve
@@ -192,6 +192,19 @@ class TextualCodebook:
         kept = float((seen / learned.clamp(min=1e-9)).clamp(0, 1))
         self.calibration = replace(calibration, shift=calibration.shift * kept)
         return kept
+
+    def held_out(self, films: Float[Tensor, "c f"], affirmed: Bool[Tensor, "c w"]) -> list[tuple[range, TextualCodebook]]:
+        """For each stretch of the training films, this codebook as it reads films that its reader was not taught with. What reads the most
+        similar patch was taught with no film.
+
+        Args:
+            films: pooled patches of the training films.
+            affirmed: which film's report affirms which keyword.
+        """
+        if self.reader is None:
+            return [(range(len(films)), self)]
+        readers = learn_held_out(films, affirmed)
+        return [(part, TextualCodebook(self.keywords, self.cfg, self.calibration, reader)) for part, reader in readers]
 
     def match(self, matcher: Matcher, pixels: Float[Tensor, "b 1 height width"]) -> list[list[MatchedKeyword]]:
         """The keywords of each film in [0, 1]; see `match_patches`."""

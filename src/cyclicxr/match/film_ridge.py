@@ -50,9 +50,20 @@ class FilmRidge:
 
 def read_held_out(films: Float[Tensor, "n f"], targets: Float[np.ndarray, "n r"], penalty: float) -> Float[Tensor, "n r"]:
     """What is read off each film by a regression that was not taught with it, in `FOLDS` parts; arguments as of `FilmRidge.fit`."""
-    folds = KFold(min(FOLDS, len(films)))
-    found = cross_val_predict(_ridge(penalty), StandardScaler().fit_transform(films.numpy()), targets, cv=folds)
+    found = cross_val_predict(_ridge(penalty), StandardScaler().fit_transform(films.numpy()), targets, cv=_folds(len(films)))
     return torch.from_numpy(found.reshape(targets.shape)).float()
+
+
+def fit_held_out(films: Float[Tensor, "n f"], targets: Float[np.ndarray, "n r"], penalty: float) -> list[tuple[range, FilmRidge]]:
+    """For each of `FOLDS` stretches of the films, a regression that was not taught with them; arguments as of `FilmRidge.fit`."""
+    return [
+        (range(int(out[0]), int(out[-1]) + 1), FilmRidge.fit(films[taught], targets[taught], penalty))
+        for taught, out in _folds(len(films)).split(targets)
+    ]
+
+
+def _folds(films: int) -> KFold:
+    return KFold(min(FOLDS, films))
 
 
 def _ridge(penalty: float) -> Ridge:

@@ -69,7 +69,8 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
         preset: seed and numbers of the parts.
         run: whose model directory holds the parts.
         variants: encodings of a film; the first is the film itself, the others are augmented.
-        hints: keywords "film", matched to each variant, or "report", those that the report affirms itself.
+        hints: keywords "film", matched to each variant; "held out", the same for films that taught the codebook, each read as if it had
+            not; or "report", those that the report affirms itself.
     """
     stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, variants, hints)}"
     reports, ids = [without_marks(report) or report for report in corpus.reports], [study.id for study in corpus.studies]
@@ -79,8 +80,12 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
     matcher = AdaMatch.load(run.model)
     codebook = TextualCodebook.load(run.model / "textual_codebook.json")
-    codes, keywords = _films(corpus, preset, run.model, matcher, codebook if hints == "film" else None, variants)
-    named = codebook.named(reports, extractor(preset.codebooks))
+    finder = extractor(preset.codebooks)
+    readers: list[tuple[range, TextualCodebook | None]] = [(range(len(corpus)), None if hints == "report" else codebook)]
+    if hints == "held out":
+        readers = [*codebook.held_out(_pooled(corpus, matcher), codebook.affirmed(reports, finder))]
+    codes, keywords = _films(corpus, preset, run.model, matcher, readers, variants)
+    named = codebook.named(reports, finder)
     if hints == "report":
         keywords = [named] * variants
     keypatches = keypatch_codes(VisualCodebook.load(run.model), matcher, ids, reports)
@@ -98,10 +103,21 @@ def retold(material: Material, written: Sequence[str], preset: Preset, run: RunD
 
 
 @torch.inference_mode()
+def _pooled(corpus: Corpus, matcher: AdaMatch) -> Tensor:
+    looking = copy.deepcopy(matcher).to(processes.device())
+    batches = (corpus.films(rows) for rows in _batches(range(len(corpus))))
+    return torch.cat([looking.encode_films(pixels.to(processes.device())).pooled.cpu() for pixels in batches])
+
+
+def _batches(films: range) -> list[list[int]]:
+    return [list(films[start : start + BATCH]) for start in range(0, len(films), BATCH)]
+
+
+@torch.inference_mode()
 def _films(
-    corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, codebook: TextualCodebook | None, variants: int
+    corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, readers: list[tuple[range, TextualCodebook | None]], variants: int
 ) -> tuple[Tensor, list[list[list[str]]]]:
-    """Codes and keywords of each variant of each film; no keywords without a codebook."""
+    """Codes and keywords of each variant of each film; no keywords where a stretch of films has no codebook that reads it."""
     where = processes.device()
     vqgan, looking = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).to(where), copy.deepcopy(matcher).to(where)
     codes: list[Tensor] = []
@@ -109,8 +125,8 @@ def _films(
     for variant in range(variants):
         torch.manual_seed(preset.seed + variant)
         rows, found = [], []
-        for start in range(0, len(corpus), BATCH):
-            pixels = corpus.films(list(range(start, min(start + BATCH, len(corpus))))).to(where)
+        for codebook, batch in ((codebook, batch) for films, codebook in readers for batch in _batches(films)):
+            pixels = corpus.films(batch).to(where)
             pixels = augment(pixels) if variant else pixels
             with mixed_precision() if variant else nullcontext():  # the film itself as it will be encoded when it matters
                 rows.append(vqgan.encode(pixels).flatten(1).cpu())

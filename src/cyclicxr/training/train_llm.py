@@ -44,6 +44,7 @@ from cyclicxr.training.stateful import Stateful, identity
 
 log = logging.getLogger(__name__)
 
+HINTS = {"film": "held out", "report": "report"}  # setting -> how training films are hinted: a film's hints as a new film would have them
 WHOLE_FILMS = 0.85  # [ours] progress after which reports are learned from all tokens of a film, as they will be written
 GENERATED = "llm_generated"  # the second half of the stage: name of its checkpoint
 GENERATED_RATE = 0.3  # [ours] of the learning rate, once drawings are learned from generated reports
@@ -55,7 +56,8 @@ WHOLE = whole_states.StateDictOptions(full_state_dict=True, cpu_offload=True)  #
 
 
 class LanguageTrainer(Stateful):
-    """The language model's `Trainable`. Of n films, index i < n is the drawing of film i; each later run of n are reports.
+    """The language model's `Trainable`. Each run of n indices is all n films: drawings in the first `drawing_repeats` runs, reports in
+    the `report_repeats` behind those.
 
     Args:
         model: is trained.
@@ -81,22 +83,21 @@ class LanguageTrainer(Stateful):
         return self.drawn is not self.train
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Each film drawn once and reported `report_repeats` times; every batch holds both, each sorted by length."""
-        n, repeats = len(self.train), self.cfg.report_repeats
-        size = max(1, self.cfg.batch // (1 + repeats))
+        """Each film drawn `drawing_repeats` times and reported `report_repeats` times; every batch holds both, each sorted by length."""
+        n, draws, reports = len(self.train), self.cfg.drawing_repeats, self.cfg.report_repeats
+        size = max(1, self.cfg.batch // (draws + reports))
         before = self.cfg.epochs if self.goes_on else 0
         generator = torch.Generator().manual_seed(self.preset.seed * 1009 + before + epoch)
-        drawings = self._bucketed(range(n), size, generator)
-        reports = self._bucketed(range(n, n + repeats * n), repeats * size, generator)
-        return [drawn + reported for drawn, reported in zip(drawings, reports, strict=True)]
+        drawn = self._bucketed(range(draws * n), draws * size, generator)
+        reported = self._bucketed(range(draws * n, (draws + reports) * n), reports * size, generator)
+        return [drawings + texts for drawings, texts in zip(drawn, reported, strict=True)]
 
     def step(self, indices: list[int], progress: float) -> dict[str, float]:
         """One step on the sum of both directions' mean losses. Source: L_text + L_img, Eqs. (10), (11)."""
         self.model.train()
         share = self.cfg.film_share if progress < WHOLE_FILMS and not self.goes_on else 1.0
-        n = len(self.train)
-        drawings = self._batch([self._drawing(i) for i in indices if i < n])
-        reports = self._batch([self._report(i % n, share) for i in indices if i >= n])
+        drawings = self._batch([self._drawing(self._film(i)) for i in indices if self._is_drawing(i)])
+        reports = self._batch([self._report(self._film(i), share) for i in indices if not self._is_drawing(i)])
         with mixed_precision():
             drawing, report = self.losses(drawings, reports)
         drawing, report = drawing * _weight(drawings), report * _weight(reports)
@@ -135,9 +136,8 @@ class LanguageTrainer(Stateful):
 
     def share(self, examples: list[int], number: int, of: int) -> list[int]:
         """A share of the drawings and one of the reports; none at all where either is too little."""
-        n = len(self.train)
-        drawn = processes.share([i for i in examples if i < n], number, of)
-        reported = processes.share([i for i in examples if i >= n], number, of)
+        drawn = processes.share([i for i in examples if self._is_drawing(i)], number, of)
+        reported = processes.share([i for i in examples if not self._is_drawing(i)], number, of)
         return drawn + reported if drawn and reported else []
 
     def identity(self) -> dict[str, str]:
@@ -146,7 +146,13 @@ class LanguageTrainer(Stateful):
 
     def name(self, example: int) -> str:
         """The study's id."""
-        return self.train.ids[example % len(self.train)]
+        return self.train.ids[self._film(example)]
+
+    def _film(self, index: int) -> int:
+        return index % len(self.train)
+
+    def _is_drawing(self, index: int) -> bool:
+        return index < self.cfg.drawing_repeats * len(self.train)
 
     def _losses(self, *batches: Batch) -> tuple[Tensor, ...]:
         return tuple(self.model.loss(batch) for batch in batches)
@@ -170,7 +176,7 @@ class LanguageTrainer(Stateful):
         order = torch.randperm(len(examples), generator=generator).tolist()
         batches: list[list[int]] = []
         for start in range(0, len(order), POOL * size):
-            pool = sorted((examples[i] for i in order[start : start + POOL * size]), key=lambda i: self.lengths[i % len(self.train)])
+            pool = sorted((examples[i] for i in order[start : start + POOL * size]), key=lambda i: self.lengths[self._film(i)])
             batches += [pool[i : i + size] for i in range(0, len(pool), size)]
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
@@ -221,7 +227,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     val = corpus.split("val")
     films = corpus.split("train")
     with processes.first_goes_first():
-        material = gather(films, preset, run, preset.language.film_variants, preset.language.hints)
+        material = gather(films, preset, run, preset.language.film_variants, HINTS[preset.language.hints])
         val_material = gather(val, preset, run, 1)
     torch.manual_seed(preset.seed)
     model = new_model(material, preset.language, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
@@ -230,7 +236,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     _save(trainer, run)
     if preset.language.generated_epochs:
         with processes.first_goes_first():
-            asked = gather(films, preset, run, 1)
+            asked = gather(films, preset, run, 1, HINTS["film"])
         trainer.go_on_from(retold(material, generated_reports(asked, run), preset, run))
         run_loop(GENERATED, trainer, run, epochs=preset.language.generated_epochs, seed=preset.seed, resume=resume)
         _save(trainer, run)
