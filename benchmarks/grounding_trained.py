@@ -18,7 +18,6 @@ from typing import Any
 
 import grounding_picture
 import numpy as np
-import torch
 from grounding_phantoms import Place, drawn, places_of
 from grounding_scores import CENTRE, PRIOR, RANDOM, blind, scores
 from machine import save_result
@@ -29,7 +28,7 @@ from cyclicxr.config import OPENI_SMALL, Preset, override
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.grounding import mean_over
 from cyclicxr.metrics.interval import measure, paired
-from cyclicxr.processes import device
+from cyclicxr.processes import device, device_name
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
 
@@ -136,7 +135,7 @@ def collected(bench: Bench, corpus: Corpus) -> dict[str, Any]:
             "epochs of the classifier": bench.preset.classifier.epochs,
             "epochs of the matcher": bench.preset.match.epochs,
             "pixels": bench.preset.encoder.size,
-            "device": torch.cuda.get_device_name() if device().type == "cuda" else "CPU",
+            "device": device_name(),
         },
         "places": _spread_of(places),
         "rows": rows,

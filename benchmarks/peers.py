@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from machine import save_result
 from rows import Row, finished, minutes, opened, pretrain, train_from
 
@@ -107,16 +106,10 @@ class Bench:
         print(run.root.name, file=sys.stderr, flush=True)
         records = train_from(self.classifier(settings, seed), run, self.corpus)
         found = scores(AdaMatch.load(run.model).to(processes.device()), self.corpus.split(split))
-        write_json(path, {"settings": settings, "device": _device(), "minutes": minutes(records), **found})
+        write_json(path, {"settings": settings, "device": processes.device_name(), "minutes": minutes(records), **found})
 
     def _run(self, name: str, settings: dict[str, Any], seed: int) -> RunDirectory:
         return opened(self.out / run_name(name, settings, seed), override(self.preset, {**settings, "seed": seed}))
-
-
-def _device() -> str:
-    """What this process trains on: the GPU's name, or CPU."""
-    where = processes.device()
-    return torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
 
 
 def run_name(name: str, settings: dict[str, Any], seed: int) -> str:

@@ -42,7 +42,9 @@ def main() -> None:
     if not records:
         raise InputError(f"{asked.run}: no record.json; is this a training run?")
     seconds = {log.stem: round(seconds_of(log)) for log in sorted((asked.run / "logs").glob("*.jsonl"))}
-    print(save_result(asked.name, {"stages": {stage: flat(numbers) for stage, numbers in records.items()}, "seconds": seconds}))
+    stages = {stage: flat(numbers) for stage, numbers in records.items()}
+    devices = {stage: numbers["device"] for stage, numbers in records.items()}
+    print(save_result(asked.name, {"stages": stages, "devices": devices, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -106,14 +106,14 @@ def training_block() -> str:
     found = _result("training")
     if not found:
         return "Not measured yet: `python benchmarks/training_record.py RUN`\n"
-    lines = ["| stage | minutes | on the validation split |", "|---|---:|---|"]
+    lines = ["| stage | trained on | minutes | on the validation split |", "|---|---|---:|---|"]
     seconds = {stage: numbers.get("seconds", found["seconds"].get(stage, 0)) for stage, numbers in found["stages"].items()}
     for stage, wanted in _LEARNED.items():
         numbers = found["stages"].get(stage, {})
         shown = ", ".join(f"{name} {_short(numbers[name])}" for name in wanted if name in numbers)
         minutes = f"{seconds[stage] / 60:.0f}" if seconds.get(stage) else "–"
-        lines.append(f"| {stage} | {minutes} | {shown} |")
-    return "\n".join([*lines, f"| all | {sum(seconds.values()) / 60:.0f} | |", ""])
+        lines.append(f"| {stage} | {found['devices'].get(stage, '–')} | {minutes} | {shown} |")
+    return "\n".join([*lines, ""])
 
 
 def _short(value: float) -> str:

@@ -47,6 +47,12 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def device_name() -> str:
+    """What `device` is called: the GPU's name, or CPU."""
+    where = device()
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """Find the other processes that `torchrun` started, and part from them at the end; all but the first keep silent below warnings."""

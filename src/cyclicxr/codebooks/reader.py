@@ -41,7 +41,7 @@ def learn_held_out(films: Float[Tensor, "c f"], affirmed: Bool[Tensor, "c w"]) -
 
 def _targets(affirmed: Bool[Tensor, "c w"]) -> Float[np.ndarray, "c w"]:
     said = affirmed.numpy().astype(np.float64)
-    return said - said.mean(0)
+    return np.asarray(said - said.mean(0))
 
 
 def save_reader(reader: FilmRidge, directory: Path) -> None:

@@ -87,8 +87,8 @@ class RunDirectory:
         return dict(read_json(path)) if path.exists() else {}
 
     def record(self, stage: str, numbers: Mapping[str, Any]) -> None:
-        """Note what a finished stage learned, measured on the validation split."""
-        write_json(self.root / "record.json", {**self.records(), stage: dict(numbers)})
+        """Note what a finished stage learned, measured on the validation split, and on what."""
+        write_json(self.root / "record.json", {**self.records(), stage: {**numbers, "device": processes.device_name()}})
 
     def forget(self, stage: str) -> None:
         """Let a stage that is finished begin again: its record and its checkpoints go, its part of the model stays until then."""
