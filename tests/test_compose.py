@@ -31,16 +31,16 @@ def test_worth_by_hand():
 
 
 def test_the_worth_of_findings_by_hand():
-    """A nodule (p = .6) adds .1 x (.6 - .15) to a report that names it, however often; a fracture (p = .05) takes .1 x .1; a heart that
-    nothing is known of adds nothing.
+    """A nodule (p = .6) adds .15 x (.6 - .07) to a report that names it, however often; a fracture (p = .05) takes .15 x .02; a heart
+    that nothing is known of adds nothing.
     """
-    assert (FINDING, LIKELY) == (0.1, 0.15)
+    assert (FINDING, LIKELY) == (0.15, 0.07)
     texts = ["There is a nodule. A nodule in the heart.", "Old rib fracture. There is a nodule.", "The heart is large."]
     known, unknown = pool(texts, [1.0] * 3, may_show(nodule=0.6, fracture=0.05)), pool(texts, [1.0] * 3)
     named = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     assert np.array_equal([known.named[rows].max(0) for rows in known.members], named)
     gained = known.worth(known.samples, known.sizes, named) - unknown.worth(unknown.samples, unknown.sizes, np.zeros((3, 0)))
-    assert gained.tolist() == pytest.approx([0.045, 0.045 - 0.01, 0.0])
+    assert gained.tolist() == pytest.approx([0.0795, 0.0795 - 0.003, 0.0])
 
 
 def test_a_likely_finding_is_named_though_most_samples_do_not():

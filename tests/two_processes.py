@@ -38,7 +38,7 @@ WORDS = WordsConfig(vocabulary=120, width=16, layers=1, heads=2, max_tokens=32, 
 REPORTS = ("Moderate cardiomegaly.", "A left pleural effusion is seen, and nothing else.", "Clear lungs.", "A nodule in the right lung.")
 EPS = 0.01  # of the optimisers: with the usual 1e-6 a gradient that is rounding noise would make a step of full length
 LANGUAGE = LanguageConfig(
-    vocabulary=300, width=32, layers=2, heads=2, context=96, dropout=0.0, epochs=EPOCHS, learning_rate=5e-3, report_repeats=1,
+    vocabulary=300, width=32, layers=2, heads=2, context=96, dropout=0.0, epochs=EPOCHS, learning_rate=5e-3, drawing_repeats=1, batch=16,
     film_variants=1, film_share=1.0, keyword_dropout=0.0, guidance_dropout=0.0, max_report_tokens=24,
 )  # fmt: skip
 

@@ -168,6 +168,7 @@ def test_a_film_that_takes_too_long_is_given_up_and_the_others_are_done(tmp_path
     assert not (tmp_path / "out" / "slow.json").exists()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # time may end between the opening of a file and its `with`
 def test_a_film_that_is_done_as_its_time_ends_is_done_or_not(tmp_path: Path) -> None:
     film = put(tmp_path / "film.png")
 

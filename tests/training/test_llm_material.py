@@ -114,7 +114,7 @@ def test_a_training_film_is_hinted_as_if_it_had_not_taught_the_codebook(preset, 
         return [(range(5), blind), (range(5, 12), self)]
 
     monkeypatch.setattr(TextualCodebook, "held_out", held_out)
-    found = gather(train, preset, run, 2, "held out")
+    found = gather(train, preset, run, 2, taught=True)
     assert taught == [(12, (12, len(TextualCodebook.load(run.model / "textual_codebook.json").keywords)))]
     assert found.keywords[0] == [[]] * 5 + own.keywords[0][5:]
     assert torch.equal(found.codes[0], own.codes[0])

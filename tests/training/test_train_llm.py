@@ -25,6 +25,7 @@ TOY = LanguageConfig(
     epochs=2,
     batch=6,
     learning_rate=5e-3,
+    drawing_repeats=1,
     report_repeats=2,
     film_variants=2,
     max_report_tokens=24,

@@ -28,6 +28,7 @@ PLAIN = LanguageConfig(
     dropout=0.0,
     batch=6,
     learning_rate=5e-3,
+    drawing_repeats=1,
     report_repeats=2,
     film_variants=1,
     film_share=1.0,

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -155,9 +156,7 @@ class LanguageModel(nn.Module):
                 prompt,
                 self.vocabulary.report_choices(),
                 _chances(shape, prompt),
-                end=self.vocabulary.end,
-                temperature=self.cfg.report_temperature,
-                top_k=self.cfg.top_k,
+                **self._writing(),
             )
             yield [self.vocabulary.text(ids) for ids in sampled]
 
@@ -176,12 +175,13 @@ class LanguageModel(nn.Module):
                 self.vocabulary.report_choices(),
                 torch.stack([_chances((self.cfg.max_report_tokens,), prompt) for prompt in prompts]),
                 padding=self.vocabulary.padding,
-                end=self.vocabulary.end,
-                temperature=self.cfg.report_temperature,
-                top_k=self.cfg.top_k,
+                **self._writing(),
             )
             written += [self.vocabulary.text(ids) for ids in sampled]
         return written
+
+    def _writing(self) -> dict[str, Any]:
+        return {"end": self.vocabulary.end, "temperature": self.cfg.report_temperature, "top_k": self.cfg.top_k}
 
     @torch.inference_mode()
     def likelihood(

@@ -61,7 +61,7 @@ class Material:
         return len(self.reports)
 
 
-def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hints: str = "film") -> Material:
+def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hints: str = "film", *, taught: bool = False) -> Material:
     """Encode each film and match each film and report, or read what an earlier call with the same parts, films and numbers wrote.
 
     Args:
@@ -69,10 +69,10 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
         preset: seed and numbers of the parts.
         run: whose model directory holds the parts.
         variants: encodings of a film; the first is the film itself, the others are augmented.
-        hints: keywords "film", matched to each variant; "held out", the same for films that taught the codebook, each read as if it had
-            not; or "report", those that the report affirms itself.
+        hints: keywords "film", matched to each variant, or "report", those that the report affirms itself.
+        taught: these films taught the codebook; each is matched as if it had not.
     """
-    stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, variants, hints)}"
+    stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, f'{variants} {hints} {taught}')}"
     reports, ids = [without_marks(report) or report for report in corpus.reports], [study.id for study in corpus.studies]
     if stored.with_suffix(".json").exists():
         found, tensors = read_json(stored.with_suffix(".json")), load_tensors(stored.with_suffix(".safetensors"))
@@ -82,7 +82,7 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     codebook = TextualCodebook.load(run.model / "textual_codebook.json")
     finder = extractor(preset.codebooks)
     readers: list[tuple[range, TextualCodebook | None]] = [(range(len(corpus)), None if hints == "report" else codebook)]
-    if hints == "held out":
+    if hints == "film" and taught:
         readers = [*codebook.held_out(_pooled(corpus, matcher), codebook.affirmed(reports, finder))]
     codes, keywords = _films(corpus, preset, run.model, matcher, readers, variants)
     named = codebook.named(reports, finder)
@@ -144,8 +144,8 @@ def keypatch_codes(codebook: VisualCodebook, matcher: AdaMatch, ids: Sequence[st
     return [[patch.token for patch in patches if patch.source != name] for name, patches in zip(ids, matched, strict=True)]
 
 
-def _fingerprint(corpus: Corpus, preset: Preset, model: Path, variants: int, hints: str) -> str:
-    digest = hashlib.sha256(f"named {preset.seed} {variants} {hints} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
+def _fingerprint(corpus: Corpus, preset: Preset, model: Path, asked: str) -> str:
+    digest = hashlib.sha256(f"named {preset.seed} {asked} {[study.id for study in corpus.studies]} {corpus.reports}".encode())
     digest.update(corpus.pixels.numpy().data)
     digest.update(str(hashes(model, PARTS)).encode())
     return digest.hexdigest()[:16]

@@ -44,7 +44,6 @@ from cyclicxr.training.stateful import Stateful, identity
 
 log = logging.getLogger(__name__)
 
-HINTS = {"film": "held out", "report": "report"}  # setting -> how training films are hinted: a film's hints as a new film would have them
 WHOLE_FILMS = 0.85  # [ours] progress after which reports are learned from all tokens of a film, as they will be written
 GENERATED = "llm_generated"  # the second half of the stage: name of its checkpoint
 GENERATED_RATE = 0.3  # [ours] of the learning rate, once drawings are learned from generated reports
@@ -227,7 +226,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     val = corpus.split("val")
     films = corpus.split("train")
     with processes.first_goes_first():
-        material = gather(films, preset, run, preset.language.film_variants, HINTS[preset.language.hints])
+        material = gather(films, preset, run, preset.language.film_variants, preset.language.hints, taught=True)
         val_material = gather(val, preset, run, 1)
     torch.manual_seed(preset.seed)
     model = new_model(material, preset.language, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
@@ -236,7 +235,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     _save(trainer, run)
     if preset.language.generated_epochs:
         with processes.first_goes_first():
-            asked = gather(films, preset, run, 1, HINTS["film"])
+            asked = gather(films, preset, run, 1, taught=True)
         trainer.go_on_from(retold(material, generated_reports(asked, run), preset, run))
         run_loop(GENERATED, trainer, run, epochs=preset.language.generated_epochs, seed=preset.seed, resume=resume)
         _save(trainer, run)
