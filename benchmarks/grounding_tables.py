@@ -45,6 +45,7 @@ def grounding_trained(results: Path) -> Iterator[str]:
         "[95 % interval over films]; scores are means over the seeds. The place that the words say is the mean place, in training, of the "
         "same finding with the same side and zone.\n"
     )
+    yield "![Seven phrases: the finding's box, the best patches before and after they move, and two maps](docs/images/grounding.png)\n"
     yield _table(rows, SCORES, learned=True)
     yield "### Do patches move onto what they are about?\n"
     yield _table({name: row for name, row in rows.items() if "settings" in row}, MOVES)
