@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cyclicxr.checkpoint import load_tensors, save_tensors
-from cyclicxr.match.film_ridge import FilmRidge, fit_held_out, read_held_out
+from cyclicxr.match.film_ridge import FilmRidge, fit_held_out
 from cyclicxr.types import InputError
 
 WEIGHTS = "textual_reader.safetensors"
@@ -30,8 +31,8 @@ def learn_reader(films: Float[Tensor, "c f"], affirmed: Bool[Tensor, "c w"]) -> 
     Returns:
         The reader, and what is read off each film by a reader that was not taught with it.
     """
-    targets = _targets(affirmed)
-    return FilmRidge.fit(films, targets, PENALTY), read_held_out(films, targets, PENALTY)
+    held_out = torch.cat([reader.read(films[list(part)]) for part, reader in learn_held_out(films, affirmed)])
+    return FilmRidge.fit(films, _targets(affirmed), PENALTY), held_out
 
 
 def learn_held_out(films: Float[Tensor, "c f"], affirmed: Bool[Tensor, "c w"]) -> list[tuple[range, FilmRidge]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
@@ -39,7 +39,7 @@ class FilmRidge:
             penalty: of the regression, on standardised features.
         """
         scaler = StandardScaler()
-        ridge = _ridge(penalty).fit(scaler.fit_transform(films.numpy()), targets)
+        ridge = Ridge(penalty, fit_intercept=False).fit(scaler.fit_transform(films.numpy()), targets)
         weights = ridge.coef_.reshape(targets.shape[1], -1).T
         return cls(*(torch.from_numpy(np.asarray(part)).float() for part in (scaler.mean_, scaler.scale_, weights)))
 
@@ -48,23 +48,9 @@ class FilmRidge:
         return (films.float() - self.centre) / self.scale @ self.weights
 
 
-def read_held_out(films: Float[Tensor, "n f"], targets: Float[np.ndarray, "n r"], penalty: float) -> Float[Tensor, "n r"]:
-    """What is read off each film by a regression that was not taught with it, in `FOLDS` parts; arguments as of `FilmRidge.fit`."""
-    found = cross_val_predict(_ridge(penalty), StandardScaler().fit_transform(films.numpy()), targets, cv=_folds(len(films)))
-    return torch.from_numpy(found.reshape(targets.shape)).float()
-
-
 def fit_held_out(films: Float[Tensor, "n f"], targets: Float[np.ndarray, "n r"], penalty: float) -> list[tuple[range, FilmRidge]]:
     """For each of `FOLDS` stretches of the films, a regression that was not taught with them; arguments as of `FilmRidge.fit`."""
     return [
         (range(int(out[0]), int(out[-1]) + 1), FilmRidge.fit(films[taught], targets[taught], penalty))
-        for taught, out in _folds(len(films)).split(targets)
+        for taught, out in KFold(min(FOLDS, len(films))).split(targets)
     ]
-
-
-def _folds(films: int) -> KFold:
-    return KFold(min(FOLDS, films))
-
-
-def _ridge(penalty: float) -> Ridge:
-    return Ridge(penalty, fit_intercept=False)
