@@ -20,7 +20,7 @@ from torch import nn
 
 from cyclicxr import checkpoint, processes
 from cyclicxr.training import loop
-from cyclicxr.training.loop import RunDirectory, Trainable, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, Trainable, in_order, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import Lamb
 from cyclicxr.training.stateful import Stateful
 from cyclicxr.training.step_log import StepLog
@@ -317,6 +317,11 @@ def test_records_are_kept_stage_by_stage(tmp_path: Path):
     directory.record("classifier", {"AUC": 0.75})
     on = {"device": processes.device_name()}
     assert directory.records() == {"classifier": {"AUC": 0.75, **on}, "match": {"R@1": 0.1, **on}}
+
+
+def test_in_order_covers_all():
+    assert in_order(5, 2) == [[0, 1], [2, 3], [4]]
+    assert in_order(0, 2) == []
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 9), st.integers(0, 9))

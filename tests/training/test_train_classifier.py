@@ -16,7 +16,7 @@ from cyclicxr.data.phantom import draw_phantom
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory, run_loop
-from cyclicxr.training.train_classifier import ClassifierTraining, auc, in_order, labels, learnable, train
+from cyclicxr.training.train_classifier import ClassifierTraining, auc, labels, learnable, train
 from cyclicxr.types import InputError, Study
 
 
@@ -56,11 +56,6 @@ def test_auc_by_hand():
 
 def test_nothing_that_can_be_measured_gives_no_mean():
     assert auc(torch.rand(4, 2), torch.zeros(4, 2), ["opacity", "effusion"]) == {}
-
-
-def test_in_order_covers_all():
-    assert in_order(5, 2) == [[0, 1], [2, 3], [4]]
-    assert in_order(0, 2) == []
 
 
 def phantoms(n: int, split: str) -> Corpus:

@@ -194,15 +194,13 @@ class TextualCodebook:
         return kept
 
     def held_out(self, films: Float[Tensor, "c f"], affirmed: Bool[Tensor, "c w"]) -> list[tuple[range, TextualCodebook]]:
-        """For each stretch of the training films, this codebook as it reads films that its reader was not taught with. What reads the most
-        similar patch was taught with no film.
+        """For each stretch of the training films, this codebook with a reader that was not taught with them. A codebook that reads the most
+        similar patch has no reader and was taught with no film.
 
         Args:
             films: pooled patches of the training films.
             affirmed: which film's report affirms which keyword.
         """
-        if self.reader is None:
-            return [(range(len(films)), self)]
         readers = learn_held_out(films, affirmed)
         return [(part, TextualCodebook(self.keywords, self.cfg, self.calibration, reader)) for part, reader in readers]
 

@@ -28,8 +28,9 @@ from cyclicxr.parts import hashes
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory
+from cyclicxr.training.loop import RunDirectory, in_order
 from cyclicxr.training.precision import mixed_precision
+from cyclicxr.training.train_match import pooled
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +82,11 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     matcher = AdaMatch.load(run.model)
     codebook = TextualCodebook.load(run.model / "textual_codebook.json")
     finder = extractor(preset.codebooks)
-    readers: list[tuple[range, TextualCodebook | None]] = [(range(len(corpus)), None if hints == "report" else codebook)]
-    if hints == "film" and taught:
-        readers = [*codebook.held_out(_pooled(corpus, matcher), codebook.affirmed(reports, finder))]
-    codes, keywords = _films(corpus, preset, run.model, matcher, readers, variants)
+    looking = copy.deepcopy(matcher).to(processes.device())
+    readers: Sequence[tuple[range, TextualCodebook | None]] = [(range(len(corpus)), None if hints == "report" else codebook)]
+    if hints == "film" and taught and codebook.reader is not None:
+        readers = codebook.held_out(pooled(looking, corpus, BATCH), codebook.affirmed(reports, finder))
+    codes, keywords = _films(corpus, preset, run.model, matcher, looking, readers, variants)
     named = codebook.named(reports, finder)
     if hints == "report":
         keywords = [named] * variants
@@ -103,29 +105,27 @@ def retold(material: Material, written: Sequence[str], preset: Preset, run: RunD
 
 
 @torch.inference_mode()
-def _pooled(corpus: Corpus, matcher: AdaMatch) -> Tensor:
-    looking = copy.deepcopy(matcher).to(processes.device())
-    batches = (corpus.films(rows) for rows in _batches(range(len(corpus))))
-    return torch.cat([looking.encode_films(pixels.to(processes.device())).pooled.cpu() for pixels in batches])
-
-
-def _batches(films: range) -> list[list[int]]:
-    return [list(films[start : start + BATCH]) for start in range(0, len(films), BATCH)]
-
-
-@torch.inference_mode()
 def _films(
-    corpus: Corpus, preset: Preset, model: Path, matcher: AdaMatch, readers: list[tuple[range, TextualCodebook | None]], variants: int
+    corpus: Corpus,
+    preset: Preset,
+    model: Path,
+    matcher: AdaMatch,
+    looking: AdaMatch,
+    readers: Sequence[tuple[range, TextualCodebook | None]],
+    variants: int,
 ) -> tuple[Tensor, list[list[list[str]]]]:
-    """Codes and keywords of each variant of each film; no keywords where a stretch of films has no codebook that reads it."""
+    """Codes and keywords of each variant of each film; `looking` is the matcher's copy on the device. No keywords where a stretch of films
+    has no codebook that reads it.
+    """
     where = processes.device()
-    vqgan, looking = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).to(where), copy.deepcopy(matcher).to(where)
+    vqgan = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).to(where)
+    batches = [([films[i] for i in rows], codebook) for films, codebook in readers for rows in in_order(len(films), BATCH)]
     codes: list[Tensor] = []
     keywords: list[list[list[str]]] = []
     for variant in range(variants):
         torch.manual_seed(preset.seed + variant)
         rows, found = [], []
-        for codebook, batch in ((codebook, batch) for films, codebook in readers for batch in _batches(films)):
+        for batch, codebook in batches:
             pixels = corpus.films(batch).to(where)
             pixels = augment(pixels) if variant else pixels
             with mixed_precision() if variant else nullcontext():  # the film itself as it will be encoded when it matters

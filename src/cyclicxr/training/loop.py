@@ -166,6 +166,11 @@ def seconds_spent(run: RunDirectory, stage: str) -> float:
     return float(state_numbers(run.checkpoint(stage))["seconds"])
 
 
+def in_order(n: int, batch: int) -> list[list[int]]:
+    """0..n-1 in batches."""
+    return [list(range(i, min(i + batch, n))) for i in range(0, n, batch)]
+
+
 def shuffled_batches(n: int, batch: int, seed: int, epoch: int) -> list[list[int]]:
     """All of 0..n-1 in an order given by seed and epoch, cut into batches; a last batch of fewer than half is left out."""
     generator = torch.Generator().manual_seed(_mix(seed, "order", epoch))

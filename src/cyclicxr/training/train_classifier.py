@@ -18,7 +18,7 @@ from cyclicxr.match.global_alignment import learn_texts
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, in_order, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import cosine, decayed, set_rate
 from cyclicxr.training.precision import mixed_precision
 from cyclicxr.training.stateful import OnStudies
@@ -137,11 +137,6 @@ class ClassifierTraining(OnStudies):
             "loss": float(loss),
             **{f"AUC {name}": value for name, value in auc(scores, self.val_truth, self.model.classifier.findings).items()},
         }
-
-
-def in_order(n: int, batch: int) -> list[list[int]]:
-    """0..n-1 in batches."""
-    return [list(range(i, min(i + batch, n))) for i in range(0, n, batch)]
 
 
 def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:

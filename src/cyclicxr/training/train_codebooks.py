@@ -25,7 +25,7 @@ from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.changed_text import change_reports
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory
+from cyclicxr.training.loop import RunDirectory, in_order
 from cyclicxr.types import InputError
 
 log = logging.getLogger(__name__)
@@ -125,5 +125,4 @@ def hint_numbers(textual: TextualCodebook, matcher: Matcher, held_out: Corpus, a
 
 def batches(corpus: Corpus) -> Iterator[Float[Tensor, "b 1 h w"]]:
     """The films in order, a batch at a time."""
-    for start in range(0, len(corpus), FILMS):
-        yield corpus.films(list(range(start, min(start + FILMS, len(corpus)))))
+    return map(corpus.films, in_order(len(corpus), FILMS))

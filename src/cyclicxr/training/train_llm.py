@@ -235,7 +235,7 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     _save(trainer, run)
     if preset.language.generated_epochs:
         with processes.first_goes_first():
-            asked = gather(films, preset, run, 1, taught=True)
+            asked = material if preset.language.hints == "film" else gather(films, preset, run, 1, taught=True)
         trainer.go_on_from(retold(material, generated_reports(asked, run), preset, run))
         run_loop(GENERATED, trainer, run, epochs=preset.language.generated_epochs, seed=preset.seed, resume=resume)
         _save(trainer, run)

@@ -21,11 +21,10 @@ from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
 from cyclicxr.training.augment_text import some_sentences
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory, run_loop, seconds_spent, shuffled_batches
+from cyclicxr.training.loop import RunDirectory, in_order, run_loop, seconds_spent, shuffled_batches
 from cyclicxr.training.optim import Lamb, cosine, decayed, set_rate
 from cyclicxr.training.precision import mixed_precision
 from cyclicxr.training.stateful import OnStudies
-from cyclicxr.training.train_classifier import in_order
 from cyclicxr.words.encoder import TokenBatch, build_tokenizer
 
 log = logging.getLogger(__name__)
