@@ -28,6 +28,7 @@ NAMES = [
     "textual_codebook.json",
     "textual_reader.safetensors",
     "visual_codebook.safetensors",
+    "side_reader.safetensors",
     "support.json",
     "thumbnails/0001.png",
     "llm/config.json",

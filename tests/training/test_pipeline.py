@@ -37,6 +37,7 @@ PARTS = {
     "vqgan.safetensors",
     "textual_codebook.json",
     "visual_codebook.safetensors",
+    "side_reader.safetensors",
     "support.json",
     "llm/config.json",
     "llm/model.safetensors",
