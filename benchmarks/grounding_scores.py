@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
+from cyclicxr.match.shares import directions, film_shares, phrase_map
 from cyclicxr.metrics.grounding import (
     area_inside,
     box_mask,
@@ -30,7 +32,7 @@ from cyclicxr.types import UnitBox
 
 FILMS = 32  # encoded at once
 TOP = 5  # patches that a phrase chooses
-OTHER = "another finding's phrase"
+OTHER, SHARED = "another finding's phrase", "by the global alignment's shares"
 CENTRE, PRIOR, RANDOM = "always the film's centre", "mean place of what the words say (blind)", "a patch at random"
 
 
@@ -111,25 +113,37 @@ def look(matcher: AdaMatch, films: Patches, mean: Float[Tensor, "p d"], film: in
     return Looked(*(part.double().numpy() for part in parts))
 
 
-def scores(matcher: AdaMatch, pixels: Tensor, usual: Tensor, places: Sequence[Place]) -> list[dict[str, float]]:
+def scores(matcher: AdaMatch, alignment: GlobalAlignment, pixels: Tensor, usual: Tensor, places: Sequence[Place]) -> list[dict[str, float]]:
     """The numbers of each phrase on its film.
 
     Args:
         matcher: in evaluation mode, on the device.
+        alignment: of the matcher.
         pixels: of the places' films.
         usual: films that say what is usual of a phrase.
         places: phrases and boxes.
     """
     films, mean = patches_of(matcher, pixels), patches_of(matcher, usual).features.mean(0)
+    shares, mean_shares = _shares_of(matcher, pixels), _shares_of(matcher, usual).mean(0)
 
     def seen(film: int, phrase: str) -> Looked:
         return look(matcher, films, mean, film, phrase)
 
+    def shared(film: int, phrase: str) -> Looked:
+        told = phrase_map(shares[film], mean_shares, directions(alignment, matcher, [phrase])[0])
+        return replace(seen(film, phrase), scores=told.double().numpy())
+
     return [
         numbers_of(seen(place.film, place.phrase), seen(place.without, place.phrase), place.box)
-        | {f"{name}, {OTHER}": value for name, value in _map_scores(seen(place.film, other), place.box).items()}
+        | _named(_map_scores(seen(place.film, other), place.box), OTHER)
+        | _named(_share_scores(shared(place.film, place.phrase), place.box), SHARED)
+        | _named(_share_scores(shared(place.film, other), place.box), f"{SHARED}, {OTHER}")
         for place, other in zip(places, _other_phrases(places), strict=True)
     ]
+
+
+def _shares_of(matcher: AdaMatch, pixels: Tensor) -> Float[Tensor, "n p e"]:
+    return torch.cat([film_shares(matcher, to_float(films)) for films in pixels.split(FILMS)])
 
 
 def numbers_of(seen: Looked, without: Looked, box: UnitBox) -> dict[str, float]:
@@ -142,7 +156,7 @@ def numbers_of(seen: Looked, without: Looked, box: UnitBox) -> dict[str, float]:
         "pointing game, before moving": at_anchors["pointing game"],
         "top 5 inside, before moving": at_anchors["top 5 inside"],
         "pointing game, where it reads": pointing(seen.scores, seen.read, [box])["pointing game"],
-        **{f"{name}, less the usual map": value for name, value in _map_scores(replace(seen, scores=seen.unusual), box).items()},
+        **_named(_map_scores(replace(seen, scores=seen.unusual), box), "less the usual map"),
         "moved towards it, patch widths": moved,
         "the same on a film without it": idle,
         "chosen patches' area inside": area_inside(seen.boxes[chosen], box),
@@ -155,6 +169,16 @@ def numbers_of(seen: Looked, without: Looked, box: UnitBox) -> dict[str, float]:
 
 def _map_scores(seen: Looked, box: UnitBox) -> dict[str, float]:
     return pointing(seen.scores, seen.centres, [box]) | map_numbers(spread_patches(seen.scores, seen.boxes), [box])
+
+
+def _share_scores(seen: Looked, box: UnitBox) -> dict[str, float]:
+    """Of a map that is no cosine: without the overlap at thresholds of cosines; and with the patches back at their fixed places."""
+    found = _map_scores(seen, box) | {"pointing game, before moving": pointing(seen.scores, seen.anchors, [box])["pointing game"]}
+    return {name: value for name, value in found.items() if name != "mIoU"}
+
+
+def _named(numbers: dict[str, float], how: str) -> dict[str, float]:
+    return {f"{name}, {how}": value for name, value in numbers.items()}
 
 
 def _other_phrases(places: Sequence[Place]) -> list[str]:

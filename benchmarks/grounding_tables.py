@@ -18,6 +18,15 @@ SCORES = {  # metric -> column
     "CNR, less the usual map": "contrast, less the usual map",
     OTHER: "best patch of another finding's phrase",
 }
+SHARED = "by the global alignment's shares"
+SHARES = {
+    f"pointing game, {SHARED}": "best patch inside",
+    f"pointing game, before moving, {SHARED}": "best patch inside, before moving",
+    f"top 5 inside, {SHARED}": "of the best five",
+    f"CNR, {SHARED}": "contrast",
+    f"mIoU, map stretched to 0..1, {SHARED}": "mIoU",
+    f"pointing game, {SHARED}, another finding's phrase": "best patch of another finding's phrase",
+}
 MOVES = {
     "moved towards it, patch widths": "towards it, patch widths",
     "the same on a film without it": "the same, a film without it",
@@ -47,14 +56,21 @@ def grounding_trained(results: Path) -> Iterator[str]:
     )
     yield "![Seven phrases: the finding's box, the best patches before and after they move, and two maps](docs/images/grounding.png)\n"
     yield _table(rows, SCORES, learned=True)
+    yield "### Where the global alignment's reading of a phrase comes from\n"
+    yield (
+        "What each patch adds to it, less what the same patch adds on the mean of other films (`match/shares.py`), in place of nearness to "
+        "a word; decision 33.\n"
+    )
+    yield _table({name: row for name, row in rows.items() if "settings" in row}, SHARES)
     yield "### Do patches move onto what they are about?\n"
     yield _table({name: row for name, row in rows.items() if "settings" in row}, MOVES)
     yield "### Best patch inside, finding by finding\n"
     yield _by_finding(rows, found["places"])
     yield "### Differences on the same films\n"
     columns = ("pointing game", "top 5 inside", "CNR", "mIoU, map stretched to 0..1")
-    lines = [[name, *(_cell(of.get(metric)) for metric in columns)] for name, of in _said(found["paired"], rows)]
-    yield plain_table(["", *(SCORES[metric] for metric in columns)], lines)
+    named = {metric: SCORES[metric] for metric in columns} | {f"{metric}, {SHARED}": f"{SCORES[metric]}, {SHARED}" for metric in columns}
+    lines = [[name, *(_cell(of.get(metric)) for metric in named)] for name, of in _said(found["paired"], rows)]
+    yield plain_table(["", *named.values()], lines)
 
 
 def _table(rows: Mapping[str, Any], columns: Mapping[str, str], learned: bool = False) -> str:

@@ -4,6 +4,8 @@ python benchmarks/grounding_trained.py                                  # 3,000 
 python benchmarks/grounding_trained.py --jobs 9                         # as many runs beside one another, on a large GPU
 python benchmarks/grounding_trained.py --sweep                          # and what each of some settings changes, seed 0
 python benchmarks/grounding_trained.py --pictures docs/images           # a figure of the first row's first seed, trained before
+
+What is trained is kept: a run whose score.json is deleted is scored anew and not trained again.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from rows import Row, finished, minutes, opened, pretrain, train_from
 from cyclicxr.checkpoint import write_json
 from cyclicxr.config import OPENI_SMALL, Preset, override
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.metrics.grounding import mean_over
 from cyclicxr.metrics.interval import measure, paired
 from cyclicxr.processes import device, device_name
@@ -91,14 +94,14 @@ def train_classifier_of(bench: Bench, row: str, seed: int) -> None:
 
 
 def train_row(bench: Bench, row: str, seed: int) -> None:
-    """Train a row from its classifier and write the numbers of each test phrase into its run, unless they are there."""
+    """Train a row from its classifier and write the numbers of each test phrase into its run, each unless that is done."""
     run, pretrained = bench.run(row, seed), bench.classifier(row, seed)
     if (run.root / SCORE).exists():
         return
     corpus = bench.corpus()
     records = train_from(pretrained, run, corpus)
     matcher, usual, films = AdaMatch.load(run.model).to(device()), corpus.split("val").pixels, corpus.split("test").pixels
-    numbers = scores(matcher, films, usual, places_of(corpus, "test", bench.out))
+    numbers = scores(matcher, GlobalAlignment.load(run.model), films, usual, places_of(corpus, "test", bench.out))
     learned = {"classifier AUC": records["classifier"].get("AUC mean"), "R@10": records["match"]["i2t R@10"]}
     write_json(run.root / SCORE, {"minutes": minutes(records), "learned": learned, "phrases": numbers})
 

@@ -96,6 +96,15 @@ def test_the_numbers_of_a_phrase_by_hand(scores, monkeypatch):
     assert found["the same on a film without it"] == 0
 
 
+def test_shares_are_pointed_with_before_and_after_moving_and_have_no_threshold(scores):
+    """The best patch has moved onto the box, its fixed place is outside; other names stay apart."""
+    seen = looked(scores, [0.001, 0, 0, -0.002], [[0.25, 0, 0.75, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.5, 0.5, 1, 1]])
+    found = scores._share_scores(seen, (0.4, 0.2, 0.6, 0.3))
+    assert (found["pointing game"], found["pointing game, before moving"], found["top 5 inside"]) == (1, 0, 0.25)
+    assert found["CNR"] > 0 and "mIoU" not in found and "mIoU, map stretched to 0..1" in found
+    assert scores._named({"CNR": 1.0}, scores.SHARED) == {"CNR, by the global alignment's shares": 1.0}
+
+
 def test_baselines_look_at_no_film(chests, scores):
     place = chests.Place(0, "nodule", "A small nodule in the left upper lobe.", (0.4, 0.4, 0.6, 0.6), 1)
     elsewhere = chests.Place(1, "nodule", "Small nodule, right lower lobe.", (0.0, 0.75, 0.25, 1.0), 0)
@@ -120,7 +129,12 @@ def test_a_row_is_trained_once_and_its_page_is_written(script, monkeypatch, tmp_
         trained.train_row(bench, row, 0)
     before = (tmp_path / "runs/adamatch-seed0/score.json").stat().st_mtime_ns
     trained.train_row(bench, "adamatch", 0)
-    assert (tmp_path / "runs/adamatch-seed0/score.json").stat().st_mtime_ns == before
+    score, weights = tmp_path / "runs/adamatch-seed0/score.json", tmp_path / "runs/adamatch-seed0/model/match.safetensors"
+    assert score.stat().st_mtime_ns == before
+    once, trained_at = score.read_text(), weights.stat().st_mtime_ns
+    score.unlink()  # scored anew, not trained again
+    trained.train_row(bench, "adamatch", 0)
+    assert score.read_text() == once and weights.stat().st_mtime_ns == trained_at
     found = trained.collected(bench, trained.drawn(30, size, tmp_path / "runs", 1))
     assert found["rows"]["fixed"]["scores"]["moved towards it, patch widths"]["value"] == pytest.approx(0, abs=1e-6)
     assert set(found["paired"]) >= {"adamatch less fixed", f"adamatch less {trained.PRIOR}"}
@@ -128,6 +142,9 @@ def test_a_row_is_trained_once_and_its_page_is_written(script, monkeypatch, tmp_
     (tmp_path / "grounding_trained.json").write_text(json.dumps({"command": "c", "machine": machine, **found}, default=float))
     page = "\n".join(tables.grounding_trained(tmp_path))
     assert "| AdaMatch | 1 |" in page and "AdaMatch less fixed patches" in page
+    shared = f"pointing game, {tables.SHARED}"
+    assert tables.SHARED == script("grounding_scores").SHARED and shared in found["paired"]["adamatch less fixed"]
+    assert set(tables.SHARES) <= set(found["rows"]["adamatch"]["scores"])
     assert not list(tables.grounding_trained(tmp_path / "nowhere"))
 
 

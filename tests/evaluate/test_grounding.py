@@ -12,10 +12,12 @@ from cyclicxr.config import OPENI_SMALL, override
 from cyclicxr.data.phantom import PHANTOM_FINDINGS, draw_phantom
 from cyclicxr.data.phantom_report import sentence_of
 from cyclicxr.evaluate import grounding
-from cyclicxr.evaluate.grounding import PRIOR, RANDOM, SHUFFLED, Place, phantom_places, score_grounding
+from cyclicxr.evaluate.grounding import PRIOR, RANDOM, SHARES, SHUFFLED, Place, phantom_places, score_grounding
 from cyclicxr.evaluate.system import Case
 from cyclicxr.evaluate.verdicts import OURS
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.film_ridge import FilmRidge
+from cyclicxr.match.global_alignment import GlobalAlignment, TextSpace
 from cyclicxr.patches.adapatch import grid_centres
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.types import InputError
@@ -26,8 +28,11 @@ SIDE = 16  # patches along a side
 class Pointing(AdaMatch):
     """Patches on a grid. A film's brightest patch matches any phrase that holds "bright", its darkest one that holds "dark"."""
 
+    stage, log_temperature = 3, torch.zeros(())
+
     def __init__(self):
         torch.nn.Module.__init__(self)
+        self.image = Stages(self)
 
     def encode_films(self, pixels):
         levels = torch.nn.functional.adaptive_avg_pool2d(pixels, SIDE).flatten(1)  # (b, n)
@@ -43,13 +48,33 @@ class Pointing(AdaMatch):
         return SimpleNamespace(features=features, mask=torch.tensor([[False, True]]).expand(len(texts), 2))
 
 
+class Stages:
+    """An encoder of three channels, each patch's features in all of its stages."""
+
+    config = SimpleNamespace(widths=(3, 3, 3, 3))
+
+    def __init__(self, matcher):
+        self.matcher = matcher
+
+    def __call__(self, pixels):
+        return [self.matcher.encode_films(pixels)] * 4
+
+
+def alignment_of():
+    """It reads the terms "bright" and "dark" off the mean of the third stage's first two channels."""
+    weights = torch.zeros(18, 2)
+    weights[6, 0] = weights[7, 1] = 1
+    text = TextSpace(("bright", "dark"), torch.ones(2), torch.eye(2), torch.zeros(2))
+    return GlobalAlignment(text, FilmRidge(torch.zeros(18), torch.ones(18), weights), torch.ones(3))
+
+
 def model_of(size=64):
     return SimpleNamespace(
         info={"name": "toy", "revision": "0"},
         preset=override(OPENI_SMALL, {"encoder.size": size}),
         classifier=None,
         matcher=Pointing(),
-        alignment=None,
+        alignment=alignment_of(),
         vqgan=torch.nn.Identity(),
         write_reports=lambda pixels: [],
         draw_films=lambda texts, seed: torch.zeros(0),
@@ -89,7 +114,7 @@ def tables(tmp_path_factory):
 
 def test_a_matcher_that_knows_points_into_the_boxes(tables):
     found = tables["grounding"]
-    assert set(found) == {OURS, SHUFFLED, PRIOR, RANDOM}
+    assert set(found) == {OURS, SHARES, SHUFFLED, PRIOR, RANDOM}
     assert found[OURS]["pointing game"].value == 1
     assert found[SHUFFLED]["pointing game"].value == 0  # the other phrase's spot
     assert found[RANDOM]["pointing game"].value < 0.4
@@ -97,6 +122,24 @@ def test_a_matcher_that_knows_points_into_the_boxes(tables):
     assert found[OURS]["mIoU"].value > found[RANDOM]["mIoU"].value
     assert found[OURS]["phrases"].value == 24 and found[OURS]["pointing game"].n == 12
     assert found[OURS]["box area"].value == pytest.approx(20 * 20 / (120 * 80), rel=0.1)
+
+
+def test_the_alignments_shares_point_into_the_boxes_too(tables):
+    """Of a phrase with "bright" the bright patches have more than on the mean film; mIoU by thresholds of cosines is not asked."""
+    found = tables["grounding"][SHARES]
+    assert found["pointing game"].value == 1 and found["CNR"].value > 0.5 and "mIoU" not in found
+    assert tables["grounding, paired"][f"{OURS} against {SHARES}"]["pointing game"].value == 0
+
+
+def test_shares_by_hand():
+    """Two films of 16 x 16 patches; of 2 its last is brightest, of 1 its first. The phrase's reading of film 1 is 1 / 256 from its first
+    patch, and the mean film has half of that there and half at the last: 1 / 512, 0, ..., -1 / 512."""
+    pixels = torch.full((2, 64, 64), 100, dtype=torch.uint8)
+    pixels[0, :4, :4] = pixels[1, -4:, -4:] = 255
+    place = Place(0, "a", "bright", ((0.0, 0.0, 0.1, 0.1),))
+    found = grounding.shares_seen(Pointing(), alignment_of(), pixels, [place])[0]
+    assert found.scores[[0, 1, 255]] == pytest.approx([1 / 512, 0, -1 / 512])
+    assert found.boxes[0] == pytest.approx([0, 0, 1 / 16, 1 / 16])
 
 
 def test_differences_are_paired_over_films(tables):

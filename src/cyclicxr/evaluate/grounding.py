@@ -17,9 +17,11 @@ from cyclicxr.data.mscxr import GroundedPhrase, read_mscxr
 from cyclicxr.data.phantom import draw_phantom
 from cyclicxr.data.phantom_report import sentence_of
 from cyclicxr.evaluate.matching import on_the_grid
-from cyclicxr.evaluate.system import FILMS, Case, Evaluated, Table
+from cyclicxr.evaluate.system import FILMS, Case, Evaluated, Table, over_films
 from cyclicxr.evaluate.verdicts import OURS
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
+from cyclicxr.match.shares import directions, film_shares, phrase_map
 from cyclicxr.metrics.grounding import box_mask, map_numbers, mean_over, peak, pointing, points_inside, spread_patches
 from cyclicxr.metrics.interval import Measure, measure, paired, single
 from cyclicxr.training.corpus import to_float
@@ -27,6 +29,7 @@ from cyclicxr.types import Geometry, PixelBox, UnitBox
 
 PHANTOMS = 200  # drawn films with a finding
 GRID, SHUFFLED = "same weights with its patches put back on the grid", "another finding's phrase on the same film"
+SHARES = "the global alignment's shares of the same patches"
 PRIOR, RANDOM = "mean box of the same finding on other films (blind)", "a box of the same size at a random place"
 
 
@@ -52,7 +55,7 @@ class Seen:
     """The patches of one film on one phrase.
 
     Args:
-        scores: cosine of each patch's best word.
+        scores: cosine of each patch's best word; by `SHARES`, how much more than usual a patch says of the phrase.
         boxes: of the patches, corners in [0, 1].
     """
 
@@ -69,8 +72,9 @@ def score_grounding(model: Evaluated, case: Case, boxes: Path | None, out: Path)
     """Tables "grounding" (system -> pointing game, share of the five best patches inside, contrast, mIoU), "grounding, paired" (their
     differences) and "grounding by finding" (finding -> pointing game of each system).
 
-    A phrase's map is each patch's best cosine with one of its words, spread over the patch's box. Phantoms are drawn chests: what a model
-    of real films finds on them says little of real films, and the other way round.
+    A phrase's map is each patch's best cosine with one of its words, spread over the patch's box; beside it what each patch adds to the
+    global alignment's reading of the phrase, which is no cosine: mIoU by thresholds of cosines is left out there. Phantoms are drawn
+    chests: what a model of real films finds on them says little of real films, and the other way round.
 
     Args:
         model: its matcher is scored.
@@ -84,6 +88,10 @@ def score_grounding(model: Evaluated, case: Case, boxes: Path | None, out: Path)
     pixels, places = phantom_places(PHANTOMS, case.seed, model.preset.encoder.size) if boxes is None else _read_places(model, boxes)
     seen = systems_seen(model.matcher, pixels, places, case.seed, lambda done: case.progress("grounding phrases", done, len(places)))
     numbers = {name: [one.numbers(place) for one, place in zip(maps, places, strict=True)] for name, maps in seen.items()}
+    shared = shares_seen(model.matcher, model.alignment, pixels, places)
+    numbers[SHARES] = [one.numbers(place) for one, place in zip(shared, places, strict=True)]
+    for each in numbers[SHARES]:
+        each.pop("mIoU")
     numbers[PRIOR] = [_prior(places, i) for i in range(len(places))]
     numbers[RANDOM] = _random_places(places, case.seed)
     films = len(pixels)
@@ -150,6 +158,24 @@ def _looked(
             yield Seen(cosines.amax(1).double().numpy(), films.boxes[film].double().numpy())
         done += len(of_batch)
         told(done)
+
+
+def shares_seen(matcher: AdaMatch, alignment: GlobalAlignment, pixels: UInt8[Tensor, "n s s"], places: Sequence[Place]) -> list[Seen]:
+    """The same patches by what each adds to the global alignment's reading of the phrase, less what it adds on the mean of these films.
+
+    Args:
+        matcher: AdaMatch.
+        alignment: of the matcher.
+        pixels: the films; they say what is usual, too.
+        places: the phrases.
+    """
+    shares = over_films(lambda films: film_shares(matcher, films), pixels)
+    boxes = over_films(lambda films: matcher.encode_films(films).boxes, pixels)
+    usual, asked = shares.mean(0), directions(alignment, matcher, [place.phrase for place in places])
+    return [
+        Seen(phrase_map(shares[place.film], usual, direction).double().numpy(), boxes[place.film].double().numpy())
+        for place, direction in zip(places, asked, strict=True)
+    ]
 
 
 def _other_phrases(places: Sequence[Place], seed: int) -> list[str]:
