@@ -159,15 +159,15 @@ class VQGANConfig:
     unshuffle: int = 4  # [ours] space-to-depth before the first level; 1 is taming. f = unshuffle x 2^(levels - 1)
     attention: bool = True  # [taming] attention at the lowest resolution
     epochs: int = 5  # [ours]
-    decoder_epochs: int = 3  # [ours] of the decoder alone afterwards, the codes as they are and without the discriminator
+    decoder_epochs: int = 6  # [ours] of the decoder alone afterwards, the codes as they are
     batch: int = 8  # [ours] films that one process takes in a step
     learning_rate: float = 6e-4  # [ours]
     codebook_start: float = 0.08  # [ours] share of all steps after which k-means makes the codes; before, vectors pass unquantised
     commitment: float = 0.25  # [taming]
     perceptual: float = 1.0  # [taming] weight; the features are our classifier's where no weights file is given
-    adversarial: float = 0.4  # [ours] weight, times the adaptive weight; taming: 0.8
+    adversarial: float = 0.3  # [ours] weight, times the adaptive weight; taming: 0.8
     adversarial_start: float = 0.6  # [ours] share of all steps after which the discriminator joins
-    discriminator_channels: int = 32  # [ours] taming: 64
+    discriminator_channels: int = 48  # [ours] taming: 64
     discriminator_crop: int = 128  # [ours] pixels: it judges a window of each film, the same mean at a quarter of the cost
 
     def __post_init__(self) -> None:

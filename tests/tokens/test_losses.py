@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from cyclicxr.tokens.losses import (
+    BLUR,
     LARGEST,
     PatchDiscriminator,
     adaptive_weight,
+    detail,
     discriminator_loss,
     generator_loss,
     perceptual_distance,
@@ -55,15 +59,40 @@ def test_adaptive_weight_by_hand():
     assert float(adaptive_weight(torch.zeros(2), torch.tensor([0.0, 2.0]))) == 0.0
 
 
-def test_a_logit_sees_70_pixels():
+def test_a_logit_sees_70_pixels_of_detail():
     """As in taming: of 256 px films 30 x 30 logits, and a pixel more than 34 away from a logit's centre does not matter."""
     discriminator = PatchDiscriminator(4).eval()
-    film = torch.full((1, 1, 256, 256), 0.5, requires_grad=True)
-    logits = discriminator(film)
+    detailed = torch.rand(1, 1, 256, 256, requires_grad=True)
+    logits = discriminator.main(detailed)
     assert logits.shape == (1, 1, 30, 30)
     logits[0, 0, 15, 15].backward()
-    rows = film.grad[0, 0].abs().sum(dim=1).nonzero()
+    rows = detailed.grad[0, 0].abs().sum(dim=1).nonzero()
     assert int(rows.max() - rows.min()) + 1 == 70
+
+
+def test_the_discriminator_hears_detail_alone():
+    """A grey level more, and a ramp of greys away from its edges, are no detail; a bright pixel is what it has beyond its surroundings."""
+    film = torch.rand(1, 1, 64, 64) / 2
+    torch.testing.assert_close(detail(film + 0.25), detail(film), rtol=0, atol=1e-6)
+    ramp = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+    assert float(detail(ramp)[..., 9:-9].abs().max()) < 1e-6
+    point = torch.zeros(1, 1, 41, 41)
+    point[..., 20, 20] = 1
+    assert float(detail(point)[0, 0, 20, 20]) == pytest.approx(1 - 1 / (2 * math.pi * BLUR**2), rel=0.01)
+    assert float(detail(point).sum()) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_discriminators_slope_is_bounded():
+    """Its spectral norms keep each layer's matrix to length 1 (after some power iterations), whatever its weights grow to."""
+    discriminator = PatchDiscriminator(4)
+    convolutions = [m for m in discriminator.main if isinstance(m, torch.nn.Conv2d)]
+    with torch.no_grad():
+        for convolution in convolutions:
+            convolution.parametrizations.weight.original.mul_(100)
+        for _ in range(50):
+            discriminator(torch.rand(1, 1, 64, 64))
+    for convolution in convolutions:
+        assert float(torch.linalg.matrix_norm(convolution.weight.detach().flatten(1), ord=2)) == pytest.approx(1, rel=0.05)
 
 
 def test_discriminator_widths_are_tamings():

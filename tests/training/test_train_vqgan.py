@@ -195,6 +195,15 @@ def test_the_decoder_goes_on_alone_and_nearer_to_the_films():
     assert decoder.validate()["L1"] < error
 
 
+def test_the_discriminator_goes_on_with_the_decoder():
+    training = new_training(with_numbers(adversarial_start=1.0))
+    training.model.start_codes(training.train.films(list(range(12))))
+    untouched = copy.deepcopy(training.discriminator.state_dict())
+    found = DecoderTraining(training).step([0, 1, 2], 0.5)
+    assert found["adversarial weight"] > 0
+    assert any(not torch.equal(value, untouched[name]) for name, value in training.discriminator.state_dict().items())
+
+
 def test_a_decoder_killed_and_resumed_ends_with_the_same_weights():
     first, second = (DecoderTraining(new_training()) for _ in range(2))
     for decoder in (first, second):

@@ -27,7 +27,8 @@ DECODER = "vqgan_decoder"  # the second loop's name: of its checkpoint and its l
 Features = Callable[[Tensor], Sequence[Tensor]]
 
 BETAS = (0.5, 0.9)  # [taming] of both Adams
-CRITIC_RATE = 0.25  # [ours] learning rate of the discriminator, in those of the VQ-GAN; at taming's 1 it soon tells every film
+CRITIC_RATE = 2 / 3  # [ours] learning rate of the discriminator, in those of the VQ-GAN
+DECODER_RATE = 1 / 3  # [ours] and of the decoder alone
 START_FILMS = 64  # [ours] whose vectors make the codes
 WARMUP = 0.03  # [ours] share of all steps
 SHIFT = 12  # [ours] pixels: films move by up to this much, unblurred, so that a code means the same everywhere
@@ -75,24 +76,14 @@ class VQGANTraining(OnStudies):
         with mixed_precision():
             redrawn, commitment, ids = self.redrawn(films)
         redrawn = redrawn.float()
-        reconstruction, parts = self.reconstruction(films, redrawn)
-        (gradient,) = torch.autograd.grad(reconstruction, redrawn, retain_graph=True)
-        numbers: dict[str, float] = {}
-        if progress >= self.config.adversarial_start:
-            adversarial, numbers = self._adversarial(films, redrawn, gradient)
-            gradient = gradient + adversarial
+        gradient, numbers = self.pull(films, redrawn, adversarial=progress >= self.config.adversarial_start)
         self.optimizer.zero_grad()
         torch.autograd.backward([redrawn, commitment], [gradient, torch.ones_like(commitment)])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
-        found = {"loss": reconstruction + commitment, **parts, "commitment": commitment, "gradient norm": norm}
-        codes = self.config.codes
-        return {
-            **{name: float(value.detach()) for name, value in found.items()},
-            "perplexity": perplexity(ids, codes),
-            "rate": rate,
-            **numbers,
-        }
+        committed = float(commitment.detach())
+        of_codes = {"commitment": committed, "perplexity": perplexity(ids, self.config.codes)}
+        return {**numbers, "loss": numbers["loss"] + committed, **of_codes, "gradient norm": float(norm), "rate": rate}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -100,12 +91,19 @@ class VQGANTraining(OnStudies):
         with mixed_precision():
             return measure(self.model.eval(), self.val, self.config.batch)
 
-    def reconstruction(
-        self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]
-    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """L1 and the weighted perceptual distance, and each by its name."""
+    def pull(
+        self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"], *, adversarial: bool
+    ) -> tuple[Float[Tensor, "b 1 h w"], dict[str, float]]:
+        """Gradient of L1, perceptual and, where asked, adversarial loss at the reconstructions, and their numbers; then the discriminator
+        takes its step, too."""
         l1, perceptual = functional.l1_loss(redrawn, films), self._perceptual(films, redrawn)
-        return l1 + self.config.perceptual * perceptual, {"L1": l1, "perceptual": perceptual}
+        loss = l1 + self.config.perceptual * perceptual
+        (gradient,) = torch.autograd.grad(loss, redrawn, retain_graph=True)
+        numbers = {name: float(value.detach()) for name, value in {"loss": loss, "L1": l1, "perceptual": perceptual}.items()}
+        if not adversarial:
+            return gradient, numbers
+        more, of_discriminator = self._adversarial(films, redrawn, gradient)
+        return gradient + more, {**numbers, **of_discriminator}
 
     def _perceptual(self, films: Float[Tensor, "b 1 h w"], redrawn: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
         """Distance of their features, both films moved alike against the features' grid; 0 where it weighs nothing."""
@@ -142,40 +140,41 @@ class VQGANTraining(OnStudies):
 
 
 class DecoderTraining(OnStudies):
-    """The decoder alone goes on with the codes as they are, against pixels and features: what the discriminator's last steps left settles.
+    """The decoder alone goes on, against the same losses: codes stay what they mean, and films become sharp.
 
     Args:
-        whole: the training that is done; its model is trained on.
+        whole: the training that is done; its model and its discriminator are trained on.
     """
 
-    parts = ("decoder", "optimizer")
+    parts = ("decoder", "optimizer", "discriminator", "critic_optimizer")
 
     def __init__(self, whole: VQGANTraining) -> None:
         self.whole, self.model, self.train, self.preset = whole, whole.model, whole.train, whole.preset
         self.decoder = torch.nn.ModuleList([self.model.post_quant_conv, self.model.decoder])
         self.redrawn = processes.parallel(self.decoder, self.model.redraw)
         self.optimizer = torch.optim.Adam(self.decoder.parameters(), lr=whole.config.learning_rate, betas=BETAS)
+        self.discriminator, self.critic_optimizer = whole.discriminator, whole.critic_optimizer
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Shuffled, as the epochs after those of the whole."""
         return self.whole.batches(self.whole.config.epochs + epoch)
 
     def step(self, indices: list[int], progress: float) -> dict[str, float]:
-        """One step of the decoder."""
+        """One step of the decoder and of the discriminator."""
         rate = self.whole.config.learning_rate * cosine(progress, WARMUP)
-        set_rate(self.optimizer, rate)
+        set_rate(self.optimizer, DECODER_RATE * rate)
+        set_rate(self.critic_optimizer, CRITIC_RATE * rate)
         self.model.eval()
         films = shifted(grey_level(self.films(indices)))
         with mixed_precision():
             redrawn = self.redrawn(self.model.encode(films))
         redrawn = redrawn.float()
-        loss, parts = self.whole.reconstruction(films, redrawn)
+        gradient, numbers = self.whole.pull(films, redrawn, adversarial=True)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(redrawn, gradient)
         norm = torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
-        found = {"loss": loss, **parts, "gradient norm": norm}
-        return {**{name: float(value.detach()) for name, value in found.items()}, "rate": rate}
+        return {**numbers, "gradient norm": float(norm), "rate": DECODER_RATE * rate}
 
     def validate(self) -> dict[str, float]:
         """As of the whole."""
