@@ -247,7 +247,6 @@ def test_a_file_that_is_no_film_is_one_clear_line(model: Model, tmp_path: Path):
         "vqgan.safetensors",
         "textual_codebook.json",
         "visual_codebook.safetensors",
-        "side_reader.safetensors",
         "support.json",
         "llm/model.safetensors",
         "llm/tokenizer.json",

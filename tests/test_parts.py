@@ -28,7 +28,6 @@ NAMES = [
     "textual_codebook.json",
     "textual_reader.safetensors",
     "visual_codebook.safetensors",
-    "side_reader.safetensors",
     "support.json",
     "thumbnails/0001.png",
     "llm/config.json",

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from cyclicxr.checkpoint import read_preset
 from cyclicxr.codebooks.entities import affirmed_findings, extractor, findings_in
-from cyclicxr.codebooks.sides import SideReader
-from cyclicxr.codebooks.support import Shown, Support, consistency, evidence, evidence_on
+from cyclicxr.codebooks.support import Support, consistency, evidence, evidence_on
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
 from cyclicxr.compose import Findings, compose_for
@@ -99,7 +98,6 @@ class Model:
         visual: keypatches.
         vqgan: film <-> image tokens.
         llm: prompt -> report or image tokens.
-        sides: on which side of the patient a film shows more.
         support: calibration of the consistency check.
         classifier: findings and features of a film, for evaluation; None where the directory has none.
         info: "name" and "revision" (a hash of the weights), as written to each result.
@@ -114,13 +112,12 @@ class Model:
         visual: VisualCodebook,
         vqgan: VQGAN,
         llm: LanguageModel,
-        sides: SideReader,
         support: Support,
         classifier: FilmClassifier | None,
         info: dict[str, str],
     ) -> None:
         self.preset, self.matcher, self.alignment, self.textual, self.visual = preset, matcher, alignment, textual, visual
-        self.vqgan, self.llm, self.sides, self.support, self.classifier, self.info = vqgan, llm, sides, support, classifier, info
+        self.vqgan, self.llm, self.support, self.classifier, self.info = vqgan, llm, support, classifier, info
 
     @classmethod
     def load(cls, name_or_dir: str | Path | None = None) -> Model:
@@ -140,7 +137,6 @@ class Model:
             VisualCodebook.load(directory),
             VQGAN.load(directory / "vqgan.safetensors", preset.vqgan),
             LanguageModel.load(directory / "llm"),
-            SideReader.load(directory),
             Support.load(directory),
             FilmClassifier.load(directory) if (directory / CLASSIFIER).exists() else None,
             {"name": preset.name, "revision": _revision(hashes)},
@@ -268,8 +264,8 @@ class Model:
             films: which of them each sentence is asked of.
             texts: the sentences.
         """
-        shown = [film for some in _batches(pixels) for film in self._shown(self.matcher.encode_films(some))]
-        return self.support.probability(evidence_on(shown, films, texts, self.visual.features, self.matcher, self._findings_in))
+        given = _batches(pixels), films, texts, self.matcher, self.textual, self.visual.features, self._findings_in
+        return self.support.probability(evidence_on(*given))
 
     @torch.inference_mode()
     def sentence_likelihood(
@@ -358,11 +354,10 @@ class Model:
 
     def _support(self, patches: FilmPatches, texts: Sequence[str]) -> Float[Tensor, " c"]:
         """How well one film supports each text."""
-        shown = self._shown(patches)[0]
-        return self.support.probability(evidence(shown, self.visual.features, self.matcher, texts, self._findings_in))
-
-    def _shown(self, patches: FilmPatches) -> list[Shown]:
-        return Shown.of(patches, self.matcher, self.textual, self.sides)
+        chances = self.textual.chances(self.matcher, patches)[0]
+        return self.support.probability(
+            evidence(patches.features[0], chances, self.visual.features, self.matcher, texts, self._findings_in)
+        )
 
     def _findings_in(self, text: str) -> tuple[Entity, ...]:
         return findings_in(self.preset.codebooks, text)

@@ -17,7 +17,6 @@ class Patches:
     features: Tensor
     boxes: Tensor
     pooled: Tensor
-    asymmetry: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class GridMatcher:
         y, x = torch.meshgrid(corners, corners, indexing="ij")
         boxes = torch.stack([x, y, x + 0.25, y + 0.25], -1).reshape(1, 16, 4).expand(len(pixels), -1, -1)
         features = torch.eye(len(WORDS) + 1)[level]
-        halves = features.view(len(pixels), 4, 2, 2, -1).amax((1, 3))  # (b, film's left and right half, d)
-        return Patches(features, boxes, features.amax(1), halves[:, 1] - halves[:, 0])
+        return Patches(features, boxes, features.amax(1))
 
     def encode_texts(self, texts: list[str]) -> Words:
         self.calls += 1

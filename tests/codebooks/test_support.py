@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclicxr.codebooks.entities import FINDINGS
-from cyclicxr.codebooks.support import Shown, Support, consistency, evidence, excess, odds
+from cyclicxr.codebooks.support import Support, consistency, evidence, excess, odds
 from cyclicxr.match.adamatch import TextWords
 from cyclicxr.types import Entity, InputError
 
 
 class Axes:
-    """A matcher for texts alone: "a" is the first axis of the space, "b" the second, and other words are not heard."""
+    """A matcher for texts alone: each word of a text is an axis of the space: "a" the first, "b" the second."""
 
     def encode_films(self, pixels):
         raise NotImplementedError
@@ -28,7 +28,7 @@ class Axes:
         k = max(len(text.split()) for text in texts)
         features, mask = torch.zeros(len(texts), k, 2), torch.zeros(len(texts), k, dtype=torch.bool)
         for c, text in enumerate(texts):
-            for i, word in enumerate(word for word in text.split() if word in "ab"):
+            for i, word in enumerate(text.split()):
                 features[c, i, "ab".index(word)] = 1
                 mask[c, i] = True
         return TextWords(features, mask, [[(0, 0)] * k] * len(texts))
@@ -65,54 +65,45 @@ def test_odds_are_finite_and_of_the_other_sign_where_it_is_denied(chance: float,
     assert abs(found[0]) < 10 and found[0] == pytest.approx(-found[1])
 
 
-def test_evidence_is_excess_and_odds_of_findings_and_side():
-    """The second sentence affirms an effusion of chance .8; both name a side of chance .8 and .2, the first for nothing that it affirms."""
-    shown = Shown(torch.tensor([[0.6, 0.8]]), {"effusion": 0.8}, left=0.2)
-    codebook, texts = torch.tensor([[1.0, 0.0]]), ["a left", "b left", "b right", "b"]
-    found = evidence(shown, codebook, Axes(), texts, lambda text: [EFFUSION] if "b" in text else [NO_EDEMA])
-    four = math.log(4)
-    torch.testing.assert_close(found, torch.tensor([[-0.4, 0, 0], [0.8, four, -four], [0.8, four, four], [0.8, four, 0]]))
+def test_evidence_is_excess_and_odds():
+    film, codebook = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0]])
+    found = evidence(film, {"effusion": 0.8}, codebook, Axes(), ["a", "b"], lambda text: [EFFUSION] if text == "b" else [])
+    torch.testing.assert_close(found, torch.tensor([[-0.4, 0.0], [0.8, math.log(4)]]))
 
 
 def test_the_probability_is_a_logistic():
     """At excess 0 and even odds it is e^intercept = 1 : 1, at excess 1 e^2 : 1, and at odds of 3 : 1 with a slope of 2 it is 9 : 1."""
-    support = Support(excess=2.0, odds=2.0, side=0.5, intercept=0.0, auc=0.8)
-    found = support.probability(torch.tensor([[0, 0, 0], [1, 0, 0], [0, math.log(3), 0], [0, 0, math.log(9)]]))
-    torch.testing.assert_close(found, torch.tensor([0.5, 1 / (1 + math.exp(-2)), 0.9, 0.75]))
+    found = Support(excess=2.0, odds=2.0, intercept=0.0, auc=0.8).probability(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, math.log(3)]]))
+    torch.testing.assert_close(found, torch.tensor([0.5, 1 / (1 + math.exp(-2)), 0.9]))
 
 
-def columns(generator: np.random.Generator, means: tuple[float, float, float], n: int) -> np.ndarray:
-    """n rows, the first column of deviation .05 and the others of 1."""
-    return np.stack([generator.normal(mean, deviation, n) for mean, deviation in zip(means, (0.05, 1, 1), strict=True)], axis=1)
+def two_columns(generator: np.random.Generator, means: tuple[float, float], n: int) -> np.ndarray:
+    """n rows, the first column of deviation .05 and the second of 1."""
+    return np.stack([generator.normal(mean, deviation, n) for mean, deviation in zip(means, (0.05, 1), strict=True)], axis=1)
 
 
 def test_the_fit_tells_true_sentences_from_false_ones():
     generator = np.random.default_rng(0)
-    support = Support.fit(columns(generator, (-0.15, 1, 0.5), 4000), columns(generator, (-0.25, -1, 0), 4000))
-    # equal spreads s: a slope is the distance of the means / s^2, .1 / .0025 = 40, 2 / 1 and .5 / 1; half way between them nothing is known
-    assert support.excess == pytest.approx(40, rel=0.15)
-    assert support.odds == pytest.approx(2, rel=0.15)
-    assert support.side == pytest.approx(0.5, abs=0.15)
-    assert float(support.probability(torch.tensor([[-0.2, 0.0, 0.25]]))[0]) == pytest.approx(0.5, abs=0.05)
+    support = Support.fit(two_columns(generator, (-0.15, 1), 4000), two_columns(generator, (-0.25, -1), 4000))
+    # equal spreads s: a slope is the distance of the means / s^2, .1 / .0025 = 40 and 2 / 1; half way between them nothing is known
+    assert support.excess == pytest.approx(40, rel=0.15) and support.odds == pytest.approx(2, rel=0.15)
+    assert float(support.probability(torch.tensor([[-0.2, 0.0]]))[0]) == pytest.approx(0.5, abs=0.05)
     assert support.auc > 0.9
 
 
 def test_unequal_numbers_do_not_bias_it():
     generator = np.random.default_rng(1)
-    support = Support.fit(columns(generator, (0.05, 1, 0), 2700), columns(generator, (-0.05, -1, 0), 300))
-    assert float(support.probability(torch.zeros(1, 3))[0]) == pytest.approx(0.5, abs=0.1)
+    support = Support.fit(two_columns(generator, (0.05, 1), 2700), two_columns(generator, (-0.05, -1), 300))
+    assert float(support.probability(torch.zeros(1, 2))[0]) == pytest.approx(0.5, abs=0.1)
 
 
 def test_it_is_saved_and_read(tmp_path: Path):
-    support = Support(1.25, 0.5, 0.25, -0.5, 0.75)
+    support = Support(1.25, 0.5, -0.5, 0.75)
     support.save(tmp_path)
     assert Support.load(tmp_path) == support
 
 
-BROKEN = (None, "{", "[]", '{"odds": 1.0}', '{"excess": 1, "odds": 1, "side": 1, "intercept": 0, "auc": 1, "more": 2}')
-
-
-@pytest.mark.parametrize("content", BROKEN)
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"odds": 1.0}', '{"excess": 1, "odds": 1, "intercept": 0, "auc": 1, "more": 2}'])
 def test_a_missing_or_broken_file_is_one_clear_line(tmp_path: Path, content: str | None):
     if content is not None:
         (tmp_path / "support.json").write_text(content)

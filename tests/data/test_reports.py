@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclicxr.data.reports import count_tokens, normalise, report_text, sentences, side_of, without_marks
+from cyclicxr.data.reports import count_tokens, normalise, report_text, sentences, without_marks
 
 
 @pytest.mark.parametrize(
@@ -134,18 +134,3 @@ def test_a_word_of_any_length_is_read_in_time(unit: str) -> None:
     count_tokens(text)
     without_marks(f"Small effusion. {text}")
     assert time.process_time() - started < 10  # minutes where each letter looks for a mark behind all the others
-
-
-@pytest.mark.parametrize(
-    ("sentence", "side"),
-    [
-        ("Left pleural effusion.", "left"),
-        ("Opacity at the RIGHT base, right of the heart.", "right"),
-        ("Left effusion, right clear.", ""),
-        ("Bilateral effusions, left more than before.", ""),
-        ("Both lungs are clear, the left one too.", ""),
-        ("Leftward shift; an upright film.", ""),
-    ],
-)
-def test_a_side_is_named_alone_or_not_at_all(sentence: str, side: str) -> None:
-    assert side_of(sentence) == side

@@ -56,17 +56,6 @@ def test_a_shift_leads_from_the_fixed_centre_to_the_middle_of_the_box(model: Ada
     torch.testing.assert_close(found.anchors + found.shifts, (found.boxes[..., :2] + found.boxes[..., 2:]) / 2)
 
 
-@torch.no_grad()
-def test_asymmetry_is_what_the_patients_left_has_more_than_the_right(model: AdaMatch):
-    """Stage 4 has 2 x 2 patches of 12 numbers: the mean and the larger of the right column's, less those of the left column's."""
-    films = torch.rand(2, 1, 64, 64)
-    found, last = model.encode_films(films), model.image(films)[3].features
-    left, right = last[:, [1, 3]], last[:, [0, 2]]
-    torch.testing.assert_close(found.asymmetry[:, -24:-12], left.mean(1) - right.mean(1))
-    torch.testing.assert_close(found.asymmetry[:, -12:], left.amax(1) - right.amax(1))
-    assert found.asymmetry.shape == found.pooled.shape
-
-
 @pytest.mark.parametrize(("stage", "patches"), [(2, 64), (3, 16), (4, 4)])
 @torch.no_grad()
 def test_the_stage_that_is_matched_is_a_setting(stage: int, patches: int):

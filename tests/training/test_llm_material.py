@@ -9,7 +9,6 @@ import torch
 
 from cyclicxr.checkpoint import load_tensors, read_json, write_json
 from cyclicxr.codebooks.entities import extractor
-from cyclicxr.codebooks.sides import SideReader
 from cyclicxr.codebooks.support import Support
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
@@ -74,12 +73,11 @@ def run(tmp_path_factory: pytest.TempPathFactory, preset: Preset, corpus: Corpus
     torch.manual_seed(0)
     made = RunDirectory(tmp_path_factory.mktemp("run"))
     made.model.mkdir()
+    Support(1.0, 1.0, 0.0, 0.5).save(made.model)
     write_json(made.model / "config.json", preset.to_json())
     train = corpus.split("train")
     matcher = AdaMatch.build(preset.encoder, preset.words, preset.match, train_tokenizer(train.reports, 200)).eval()
     matcher.save(made.model)
-    SideReader.learn(matcher.encode_films(train.films([0, 1])).asymmetry.detach(), [1, -1]).save(made.model)
-    Support(1.0, 1.0, 0.0, 0.0, 0.5).save(made.model)
     align(matcher, train, corpus.split("val"), preset)[0].save(made.model)
     vqgan = VQGAN(preset.vqgan).eval()
     vqgan.save(made.model / "vqgan.safetensors")

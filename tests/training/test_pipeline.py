@@ -37,7 +37,6 @@ PARTS = {
     "vqgan.safetensors",
     "textual_codebook.json",
     "visual_codebook.safetensors",
-    "side_reader.safetensors",
     "support.json",
     "llm/config.json",
     "llm/model.safetensors",

@@ -26,8 +26,7 @@ class FilmMatcher(nn.Module):
         grey = pixels[:, 0, 32, 32] * 255
         features = torch.stack([torch.exp(-(((grey - level) / 40) ** 2)) for level in WORDS.values()], -1).unsqueeze(1)
         boxes = torch.tensor([0.25, 0.25, 0.75, 0.75]).expand(len(pixels), 1, 4)
-        pooled = features.amax(1)
-        return Encoded(features=nn.functional.normalize(features, dim=-1), boxes=boxes, pooled=pooled, asymmetry=pooled - pooled.mean(0))
+        return Encoded(features=nn.functional.normalize(features, dim=-1), boxes=boxes, pooled=features.amax(1))
 
     def encode_texts(self, texts):
         rows = [[list(WORDS).index(word) for word in text.lower().strip(".").split() if word in WORDS] for text in texts]
@@ -98,10 +97,9 @@ def test_the_stage_writes_both_codebooks_and_what_they_are_worth(run: RunDirecto
     assert textual.calibration is not None
     assert textual.calibration.prevalence.tolist() == pytest.approx([14.5 / 43] * 3, rel=1e-5)
     assert math.isfinite(record["seconds"])
-    assert (record["sided_reports"], record["side_auc"]) == (0, None)
     support = Support.load(run.model)
     assert support.auc == record["support_auc"] == 1.0  # a word from another film's report is told from the film's own
-    told = support.probability(torch.tensor([[0.0, 4.0, 0.0], [0.0, -4.0, 0.0]]))
+    told = support.probability(torch.tensor([[0.0, 4.0], [0.0, -4.0]]))
     assert told[0] > 0.9 > 0.1 > told[1]
 
 
@@ -109,17 +107,7 @@ def test_reports_that_cannot_be_made_false_leave_the_check_without_an_answer(run
     alike = corpus()
     one = Corpus([replace(study, report="Normal.") for study in alike.studies], alike.pixels)
     train_codebooks.train(one, Preset(codebooks=CodebooksConfig(pairs=3, keypatches_per_pair=2)), run, resume=False)
-    assert Support.load(run.model).probability(torch.randn(3, 3)).tolist() == [0.5, 0.5, 0.5]
-
-
-def test_sides_are_learned_from_reports_and_measured_on_the_validation_split() -> None:
-    """Films that differ in their first patch's grey: brighter ones have what they show on the left."""
-    made = corpus()
-    sided = [replace(study, report=f"{'Left' if study.report == 'Opacity.' else 'Right'} opacity.") for study in made.studies]
-    films, preset = Corpus(sided, made.pixels), Preset()
-    sides = train_codebooks.learn_sides(FilmMatcher(), films.split("train"), preset)
-    found = train_codebooks.side_numbers(sides, FilmMatcher(), films.split("val"), preset)
-    assert found == {"sided_reports": 18, "side_auc": 1.0}
+    assert Support.load(run.model).probability(torch.randn(3, 2)).tolist() == [0.5, 0.5, 0.5]
 
 
 def test_a_finished_stage_is_not_done_again(run: RunDirectory, monkeypatch) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Patches(Protocol):
-    """Adaptive patches of b films: unit vectors, and boxes in [0, 1]; the films as wholes, and what their halves differ in."""
+    """Adaptive patches of b films: unit vectors, and boxes in [0, 1]; and the films as wholes."""
 
     @property
     def features(self) -> Float[Tensor, "b n d"]: ...
@@ -18,8 +18,6 @@ class Patches(Protocol):
     def boxes(self) -> Float[Tensor, "b n 4"]: ...
     @property
     def pooled(self) -> Float[Tensor, "b f"]: ...
-    @property
-    def asymmetry(self) -> Float[Tensor, "b f"]: ...
 
 
 @runtime_checkable

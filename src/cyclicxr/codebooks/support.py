@@ -1,12 +1,12 @@
-"""How well a film supports a sentence, in [0, 1]: its similarity beside the best that the visual codebook offers, how likely the film makes
-the findings that the sentence affirms and denies, and the side that it claims; calibrated on true and false sentences of validation
-reports. Ours, beyond the paper (consistency check).
+"""How well a film supports a sentence, in [0, 1]: its similarity beside the best that the visual codebook offers, and how likely the film
+makes the findings that the sentence affirms and denies; calibrated on true and false sentences of validation reports. Ours, beyond the
+paper (consistency check).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -18,8 +18,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from cyclicxr.checkpoint import read_json, write_json
-from cyclicxr.codebooks.matcher import Matcher, Patches
-from cyclicxr.codebooks.sides import SideReader, claimed
+from cyclicxr.codebooks.matcher import Matcher
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.match.evidence import sentence_support
 from cyclicxr.types import Entity, InputError
@@ -54,63 +53,58 @@ def odds(chances: Mapping[str, float], findings: Collection[Entity]) -> float:
         0 where nothing is known. Chances .8 of an effusion and .5 of an edema: "effusion, no edema" has (log 4 - log 1) / 2 = .69.
     """
     known = [(chances[finding.text], finding.negated) for finding in findings if finding.text in chances]
-    return sum(-_logit(p) if denied else _logit(p) for p, denied in known) / max(1, len(known))
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What is read off one film.
-
-    Args:
-        patches: (n, d) unit vectors.
-        chances: as `odds` takes them.
-        left: the probability that what its report places on one side alone is on the patient's left, in [0, 1].
-    """
-
-    patches: Float[Tensor, "n d"]
-    chances: Mapping[str, float]
-    left: float
-
-    @classmethod
-    def of(cls, films: Patches, matcher: Matcher, textual: TextualCodebook, sides: SideReader) -> list[Shown]:
-        """Of films whose patches are at hand."""
-        read = zip(films.features, textual.chances(matcher, films), sides.left(films.asymmetry).tolist(), strict=True)
-        return [cls(*film) for film in read]
+    each = [(1 - p if denied else p) for p, denied in known]
+    return sum(math.log(max(p, LEAST) / max(1 - p, LEAST)) for p in each) / max(1, len(each))
 
 
 def evidence(
-    shown: Shown,
+    patches: Float[Tensor, "n d"],
+    chances: Mapping[str, float],
     keypatches: Float[Tensor, "p d"],
     matcher: Matcher,
     sentences: Sequence[str],
     findings_in: Callable[[str], Collection[Entity]],
-) -> Float[Tensor, "c 3"]:
-    """What a film has to say of each sentence: the sentence's `excess`, the `odds` of its findings, and those of the side that it claims.
+) -> Float[Tensor, "c 2"]:
+    """What a film has to say of each sentence: the sentence's `excess`, and the `odds` of its findings.
 
     Args:
-        shown: by the film.
+        patches: unit vectors of the film's patches.
+        chances: of the film, as `odds` takes them.
         keypatches: unit vectors of the visual codebook.
         matcher: encodes the sentences, each by itself.
         sentences: at least one.
         findings_in: the findings of a sentence.
     """
-    found = excess(shown.patches, keypatches, matcher, sentences)
-    said = [(sentence, findings_in(sentence)) for sentence in sentences]
-    likely = [odds(shown.chances, findings) for _, findings in said]
-    sided = [_logit(shown.left) * claimed(sentence, findings) for sentence, findings in said]
-    return torch.stack([found, found.new_tensor(likely), found.new_tensor(sided)], dim=1)
+    found = excess(patches, keypatches, matcher, sentences)
+    likely = [odds(chances, findings_in(sentence)) for sentence in sentences]
+    return torch.stack([found, found.new_tensor(likely)], dim=1)
 
 
 def evidence_on(
-    films: Sequence[Shown],
-    rows: Sequence[int],
+    batches: Iterable[Float[Tensor, "b 1 height width"]],
+    films: Sequence[int],
     sentences: Sequence[str],
-    keypatches: Float[Tensor, "p d"],
     matcher: Matcher,
+    textual: TextualCodebook,
+    keypatches: Float[Tensor, "p d"],
     findings_in: Callable[[str], Collection[Entity]],
-) -> Float[Tensor, "c 3"]:
-    """`evidence` for sentences of which each is asked of a film of its own, the one that its row counts."""
-    return torch.cat([evidence(films[row], keypatches, matcher, [text], findings_in) for row, text in zip(rows, sentences, strict=True)])
+) -> Float[Tensor, "c 2"]:
+    """`evidence` for sentences of which each is asked of a film of its own.
+
+    Args:
+        batches: all films, in [0, 1], some at a time.
+        films: number of the film of each sentence.
+        sentences: at least one.
+        matcher: frozen.
+        textual: reads the findings off the films.
+        keypatches: as of `evidence`.
+        findings_in: likewise.
+    """
+    patches = [matcher.encode_films(pixels) for pixels in batches]
+    features = torch.cat([some.features for some in patches])
+    chances = [film for some in patches for film in textual.chances(matcher, some)]
+    asked = zip(films, sentences, strict=True)
+    return torch.cat([evidence(features[film], chances[film], keypatches, matcher, [text], findings_in) for film, text in asked])
 
 
 @dataclass(frozen=True)
@@ -120,29 +114,27 @@ class Support:
     Args:
         excess: slope of the logit with it.
         odds: likewise.
-        side: likewise.
         intercept: of the logit.
         auc: area under the ROC curve, true sentences against false ones, on the films it was fitted on.
     """
 
     excess: float
     odds: float
-    side: float
     intercept: float
     auc: float
 
     @classmethod
-    def fit(cls, true: Float[np.ndarray, "n 3"], false: Float[np.ndarray, "m 3"]) -> Support:
+    def fit(cls, true: Float[np.ndarray, "n 2"], false: Float[np.ndarray, "m 2"]) -> Support:
         """Fit on the evidence for true sentences and for false ones."""
         values = np.concatenate([true, false])
         truth = np.concatenate([np.ones(len(true)), np.zeros(len(false))])
         fitted = LogisticRegression(C=1e6, class_weight="balanced").fit(values, truth)
-        numbers = *fitted.coef_[0], fitted.intercept_[0], roc_auc_score(truth, fitted.decision_function(values))
-        return cls(*map(float, numbers))
+        excess, odds = map(float, fitted.coef_[0])
+        return cls(excess, odds, float(fitted.intercept_[0]), float(roc_auc_score(truth, fitted.decision_function(values))))
 
-    def probability(self, evidence: Float[Tensor, "c 3"]) -> Float[Tensor, " c"]:
+    def probability(self, evidence: Float[Tensor, "c 2"]) -> Float[Tensor, " c"]:
         """Chance that a sentence is true of the film and not made false by rule, both equally likely beforehand; in (0, 1)."""
-        return torch.sigmoid(evidence @ evidence.new_tensor([self.excess, self.odds, self.side]) + self.intercept)
+        return torch.sigmoid(evidence @ evidence.new_tensor([self.excess, self.odds]) + self.intercept)
 
     def save(self, directory: Path) -> None:
         """Write `support.json`."""
@@ -167,7 +159,3 @@ def consistency(original: Float[Tensor, " c"], redrawn: Float[Tensor, " c"]) -> 
     For supports .8 (original) and .9 (redrawn): .8 x (1 - .1) = .72; where the redrawn film shows less, the original's alone counts.
     """
     return original * (1 - (redrawn - original).clamp(min=0))
-
-
-def _logit(p: float) -> float:
-    return math.log(max(p, LEAST) / max(1 - p, LEAST))

@@ -7,10 +7,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 MIN_TOKENS = 3  # [paper 4.1] "remove the reports with less than 3 tokens"
 
-_BOTH = re.compile(r"\b(bilateral\w*|both)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:[-'’.,/][^\W_]+)*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufffd\ue000]")
 _INVISIBLE = re.compile(r"[\xad\u200c-\u200f\u2060\ufeff]")  # within words: soft hyphens, joiners, byte order marks
@@ -53,16 +51,6 @@ _MENDING = tuple(
         (r"^[\s.,;:)\]]+", ""),
     )
 )
-
-
-def side_of(sentence: str) -> str:
-    """The side of the patient that a sentence names, "left" or "right"; "" where it names both or neither.
-
-    >>> side_of("Left pleural effusion."), side_of("Left effusion, right clear."), side_of("Bilateral, left more than before.")
-    ('left', '', '')
-    """
-    sides = {side.lower() for side in SIDE.findall(sentence)}
-    return sides.pop() if len(sides) == 1 and not _BOTH.search(sentence) else ""
 
 
 def report_text(findings: str, impression: str) -> str:

@@ -33,7 +33,6 @@ class FilmPatches:
         anchors: (n, 2) centres of the fixed patches.
         shifts: (b, n, 2) from the fixed centre to the adaptive patch's.
         pooled: (b, f) mean and maximum over the patches of stages 2 to 4, for the global alignment.
-        asymmetry: (b, f) the same of the patches that began on the patient's left, less that of those on the right.
     """
 
     features: Float[Tensor, "b n d"]
@@ -41,7 +40,6 @@ class FilmPatches:
     anchors: Float[Tensor, "n 2"]
     shifts: Float[Tensor, "b n 2"]
     pooled: Float[Tensor, "b f"]
-    asymmetry: Float[Tensor, "b f"]
 
     def cpu(self) -> FilmPatches:
         """The same in main memory."""
@@ -103,10 +101,8 @@ class AdaMatch(nn.Module):
         found = stages[self.stage - 1]
         features = self._placed(self.project(found.features))
         middle = (found.boxes[..., :2] + found.boxes[..., 2:]) / 2
-        of_all = _pooled([stage.features for stage in stages[1:]])
-        left = _pooled([stage.features[:, stage.anchors[:, 0] >= 0.5] for stage in stages[1:]])  # of the patient, so on the film's right
-        right = _pooled([stage.features[:, stage.anchors[:, 0] <= 0.5] for stage in stages[1:]])
-        return FilmPatches(features, found.boxes, found.anchors, middle - found.anchors, of_all, left - right)
+        pooled = [part for stage in stages[1:] for part in (stage.features.float().mean(1), stage.features.float().amax(1))]
+        return FilmPatches(features, found.boxes, found.anchors, middle - found.anchors, torch.cat(pooled, dim=1))
 
     def encode_tokens(self, tokens: TokenBatch) -> TextWords:
         """Tokens -> words."""
@@ -162,8 +158,3 @@ class AdaMatch(nn.Module):
     def build(cls, encoder: EncoderConfig, words: WordsConfig, match: MatchConfig, tokenizer: PreTrainedTokenizerFast) -> AdaMatch:
         """A model to be trained."""
         return cls(encoder, words, match, build_bert(words, len(tokenizer)), tokenizer)
-
-
-def _pooled(stages: Sequence[Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b f"]:
-    """Mean and maximum over the patches of each stage, side by side; float32."""
-    return torch.cat([part for stage in stages for part in (stage.float().mean(1), stage.float().amax(1))], dim=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cyclicxr.data.reports import SIDE, sentences, side_of
+from cyclicxr.data.reports import sentences
 
 SWAPPED, NEGATED, INVENTED, MOVED = KINDS = ("finding swapped", "negated", "invented", "other side")
 
@@ -28,6 +28,8 @@ _DENIES = re.compile(
     r"\b(no|not|without|clear|normal|unremarkable|resolved|resolution|negative|free|intact|within|absent|neither|nor|rather)\b",
     re.IGNORECASE,
 )
+_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+_BOTH = re.compile(r"\b(bilateral\w*|both)\b", re.IGNORECASE)
 
 # A denial becomes a claim and a claim a denial: the first pattern that is there.
 _NEGATIONS = tuple(
@@ -121,9 +123,10 @@ def negated(sentence: str, report: str, rng: np.random.Generator) -> str:
 
 def moved(sentence: str, report: str, rng: np.random.Generator) -> str:
     """Left becomes right and right left in a sentence that affirms something on one side; "" otherwise."""
-    if not side_of(sentence) or _DENIES.search(sentence):
+    sides = {side.lower() for side in _SIDE.findall(sentence)}
+    if len(sides) != 1 or _BOTH.search(sentence) or _DENIES.search(sentence):
         return ""
-    return SIDE.sub(lambda match: _like(match.group(), "right" if match.group().lower() == "left" else "left"), sentence)
+    return _SIDE.sub(lambda match: _like(match.group(), "right" if match.group().lower() == "left" else "left"), sentence)
 
 
 def _invented(film: int, reports: Sequence[str], lines: Sequence[list[tuple[str, int, int]]], rng: np.random.Generator) -> Change | None:

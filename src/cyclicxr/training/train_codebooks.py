@@ -10,21 +10,18 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cyclicxr.codebooks.entities import Extractor, extractor, findings_in
 from cyclicxr.codebooks.matcher import Matcher
-from cyclicxr.codebooks.sides import SideReader, claims
-from cyclicxr.codebooks.support import Shown, Support, evidence_on
+from cyclicxr.codebooks.support import Support, evidence_on
 from cyclicxr.codebooks.textual import TextualCodebook, keyword_auc
 from cyclicxr.codebooks.visual import FILMS, VisualCodebook
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.match.adamatch import AdaMatch
-from cyclicxr.metrics.clinical import area_under_curve
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.changed_text import change_reports
 from cyclicxr.training.corpus import Corpus
@@ -65,56 +62,28 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     ids = [study.id for study in learned.studies]
     visual = VisualCodebook.build(matcher, vqgan, learned.pixels, learned.reports, ids, preset.codebooks)
     visual.save(run.model)
-    sides = learn_sides(matcher, learned, preset)
-    sides.save(run.model)
-    support = fit_support(matcher, textual, visual, sides, held_out, preset)
+    support = fit_support(matcher, textual, visual, held_out, preset)
     support.save(run.model)
     seconds = time.monotonic() - started
     run.record(
         "codebooks",
-        {
-            **measure(textual, visual, matcher, held_out, finder),
-            **side_numbers(sides, matcher, held_out, preset),
-            "support_auc": support.auc,
-            "shift_kept": kept,
-            "seconds": seconds,
-        },
+        {**measure(textual, visual, matcher, held_out, finder), "support_auc": support.auc, "shift_kept": kept, "seconds": seconds},
     )
 
 
 @torch.inference_mode()
-def learn_sides(matcher: Matcher, films: Corpus, preset: Preset) -> SideReader:
-    """The reader of sides, from films and reports."""
-    asymmetry = torch.cat([matcher.encode_films(pixels).asymmetry for pixels in batches(films)])
-    return SideReader.learn(asymmetry, claims(films.reports, partial(findings_in, preset.codebooks)))
-
-
-@torch.inference_mode()
-def side_numbers(sides: SideReader, matcher: Matcher, held_out: Corpus, preset: Preset) -> dict[str, Any]:
-    """How many reports claim one side, and the AUC of left against right among their films; None where all claim the same."""
-    said = torch.tensor(claims(held_out.reports, partial(findings_in, preset.codebooks)))
-    read = torch.cat([sides.left(matcher.encode_films(pixels).asymmetry) for pixels in batches(held_out)])
-    left, chance = (said[said != 0] > 0).numpy(), read[said != 0].numpy().astype(float)
-    auc = float(area_under_curve(chance, left, np.ones((1, len(left))))[0]) if 0 < left.sum() < len(left) else None
-    return {"sided_reports": len(left), "side_auc": auc}
-
-
-@torch.inference_mode()
-def fit_support(
-    matcher: Matcher, textual: TextualCodebook, visual: VisualCodebook, sides: SideReader, held_out: Corpus, preset: Preset
-) -> Support:
+def fit_support(matcher: Matcher, textual: TextualCodebook, visual: VisualCodebook, held_out: Corpus, preset: Preset) -> Support:
     """Calibrate the support of a sentence on those of the validation reports, true ones and the same number made false by rule; where none
     can be made false, every sentence has a support of one half.
     """
     changes = change_reports([without_marks(report) for report in held_out.reports], preset.seed)
     if not changes:
         log.warning("codebooks: no sentence of the validation reports can be made false, so the consistency check will say nothing")
-        return Support(0.0, 0.0, 0.0, 0.0, 0.5)
+        return Support(0.0, 0.0, 0.0, 0.5)
     films = [change.own for change in changes] + [change.film for change in changes]
     texts = [change.true for change in changes] + [change.false for change in changes]
     named = partial(findings_in, preset.codebooks)
-    shown = [film for pixels in batches(held_out) for film in Shown.of(matcher.encode_films(pixels), matcher, textual, sides)]
-    found = evidence_on(shown, films, texts, visual.features, matcher, named).numpy()
+    found = evidence_on(batches(held_out), films, texts, matcher, textual, visual.features, named).numpy()
     return Support.fit(found[: len(changes)], found[len(changes) :])
 
 
