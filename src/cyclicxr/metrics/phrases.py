@@ -5,6 +5,7 @@ A phrase is words separated by spaces: `a|b` is either word, `...` up to four wo
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,11 @@ def phrase_reader(phrases: Mapping[str, Sequence[str]], terms: Mapping[str, Mapp
 
 
 def clinical_negations() -> Any:
-    """negspacy's clinical English (a new one each time, to be changed), without what denies nothing in a film's report."""
+    """negspacy's clinical English without what denies nothing in a film's report, to be changed: a copy, for negspacy hands all who ask the
+    same lists, and a term added for one reader would be heard by every reader that is made after it."""
     from negspacy.termsets import termset
 
-    terms = termset("en_clinical")
+    terms = copy.deepcopy(termset("en_clinical"))
     terms.remove_patterns({"preceding_negations": ["versus", "doubt"]})
     return terms
 
