@@ -137,7 +137,8 @@ def test_shares_by_hand():
     pixels = torch.full((2, 64, 64), 100, dtype=torch.uint8)
     pixels[0, :4, :4] = pixels[1, -4:, -4:] = 255
     place = Place(0, "a", "bright", ((0.0, 0.0, 0.1, 0.1),))
-    found = grounding.shares_seen(Pointing(), alignment_of(), pixels, [place])[0]
+    seen = grounding.systems_seen(Pointing(), pixels, [place], 0, lambda done: None)[OURS]
+    found = grounding.shares_seen(Pointing(), alignment_of(), pixels, [place], seen)[0]
     assert found.scores[[0, 1, 255]] == pytest.approx([1 / 512, 0, -1 / 512])
     assert found.boxes[0] == pytest.approx([0, 0, 1 / 16, 1 / 16])
 

@@ -88,7 +88,7 @@ def score_grounding(model: Evaluated, case: Case, boxes: Path | None, out: Path)
     pixels, places = phantom_places(PHANTOMS, case.seed, model.preset.encoder.size) if boxes is None else _read_places(model, boxes)
     seen = systems_seen(model.matcher, pixels, places, case.seed, lambda done: case.progress("grounding phrases", done, len(places)))
     numbers = {name: [one.numbers(place) for one, place in zip(maps, places, strict=True)] for name, maps in seen.items()}
-    shared = shares_seen(model.matcher, model.alignment, pixels, places)
+    shared = shares_seen(model.matcher, model.alignment, pixels, places, seen[OURS])
     numbers[SHARES] = [one.numbers(place) for one, place in zip(shared, places, strict=True)]
     for each in numbers[SHARES]:
         each.pop("mIoU")
@@ -160,7 +160,9 @@ def _looked(
         told(done)
 
 
-def shares_seen(matcher: AdaMatch, alignment: GlobalAlignment, pixels: UInt8[Tensor, "n s s"], places: Sequence[Place]) -> list[Seen]:
+def shares_seen(
+    matcher: AdaMatch, alignment: GlobalAlignment, pixels: UInt8[Tensor, "n s s"], places: Sequence[Place], seen: Sequence[Seen]
+) -> list[Seen]:
     """The same patches by what each adds to the global alignment's reading of the phrase, less what it adds on the mean of these films.
 
     Args:
@@ -168,13 +170,13 @@ def shares_seen(matcher: AdaMatch, alignment: GlobalAlignment, pixels: UInt8[Ten
         alignment: of the matcher.
         pixels: the films; they say what is usual, too.
         places: the phrases.
+        seen: the matcher's patches on each phrase.
     """
     shares = over_films(lambda films: film_shares(matcher, films), pixels)
-    boxes = over_films(lambda films: matcher.encode_films(films).boxes, pixels)
     usual, asked = shares.mean(0), directions(alignment, matcher, [place.phrase for place in places])
     return [
-        Seen(phrase_map(shares[place.film], usual, direction).double().numpy(), boxes[place.film].double().numpy())
-        for place, direction in zip(places, asked, strict=True)
+        replace(one, scores=phrase_map(shares[place.film], usual, direction).double().numpy())
+        for one, place, direction in zip(seen, places, asked, strict=True)
     ]
 
 
