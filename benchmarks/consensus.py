@@ -16,9 +16,11 @@ from machine import save_result
 import cyclicxr
 from cyclicxr.compose import UNKNOWN, compose, compose_for
 from cyclicxr.data.openi import findings_of
+from cyclicxr.data.reports import sentences
 from cyclicxr.evaluate.baselines import best_constant, derangement
 from cyclicxr.match.adamatch import FilmPatches
 from cyclicxr.metrics.clinical import named_findings, score_findings
+from cyclicxr.metrics.coherence import coherence
 from cyclicxr.metrics.report import score_reports
 from cyclicxr.training.corpus import load_corpus
 
@@ -57,8 +59,12 @@ def main() -> None:
             **score_reports(references, dict(zip(references, reports, strict=True))),
             **score_findings(named_findings(list(reports)), labels),
         }
-        words = sum(len(report.split()) for report in reports) / len(reports)
-        return {**{name: round(found[name], 4) for name in SHOWN}, "words": round(words, 1)}
+        told = [coherence([text for text, _, _ in sentences(report)]) for report in reports]
+        incoherent, again, words = (
+            sum(each) / len(reports) for each in (*zip(*told, strict=True), [len(report.split()) for report in reports])
+        )
+        more = {"contradicts itself": round(incoherent, 3), "sentences said again": round(again, 2), "words": round(words, 1)}
+        return {**{name: round(found[name], 4) for name in SHOWN}, **more}
 
     def weighed(films: Sequence[FilmPatches]) -> list[str]:
         belief, found = model.preset.language.belief, zip(films, samples, strict=True)
@@ -78,6 +84,7 @@ def main() -> None:
     rows.append({"sampled": 64, "report": "the same, and its likely findings worth their sentences (as shipped)", **scores(ours)})
     rows.append({"sampled": 64, "report": "as shipped, by another film", **scores(informed([films[i] for i in others]))})
     rows.append({"sampled": 64, "report": "as shipped, given to another film", **scores([ours[i] for i in others])})
+    rows.append({"sampled": 0, "report": "the true report", **scores(list(references.values()))})
     constant = best_constant(corpus.split("train").reports, corpus.split("train").reports, 0)
     rows.append({"sampled": 0, "report": "always-normal (best constant of train)", **scores([constant] * len(val))})
     print(save_result("consensus", {"films": len(val), "split": "val", "rows": rows}))

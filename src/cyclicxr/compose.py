@@ -7,7 +7,6 @@ sentences (docs/decisions/0024-consensus-reports.md).
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,16 +18,14 @@ from torch import Tensor
 
 from cyclicxr.data.reports import sentences
 from cyclicxr.match.global_alignment import GlobalAlignment
-from cyclicxr.metrics.chexpert import label_reports
-from cyclicxr.metrics.labels import CLASSES, NEGATIVE, POSITIVE
+from cyclicxr.metrics.coherence import contradicting, repeating
 
 ORDERS = 4  # n-grams of 1 to 4 words, as BLEU-4 reads them
-RECALL = 1.2  # [ours] beta squared: what the samples say weighs more than brevity
-FINDING = 0.15  # [ours] worth of naming a finding that is certain, less the same for
+RECALL = 1.4  # [ours] beta squared: what the samples say weighs more than brevity
+FINDING = 0.3  # [ours] worth of naming a finding that is certain, less the same for
 LIKELY = 0.07  # [ours] the probability from which on a finding is worth its sentence
 LONGEST = 12  # sentences at most
 _WORD = re.compile(r"[a-z0-9]+")
-_JUDGED = [i for i, name in enumerate(CLASSES) if name != "No Finding"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def compose(texts: Sequence[str], weights: Sequence[float], findings: Findings =
 
     A report is worth, against a sample, F of the n-grams that they share, (1 + r) shared / (r of the sample + its own), r = `RECALL`; and
     against all of them the mean by weight. Each finding that it affirms adds `FINDING` (p - `LIKELY`), p its probability. No two of its
-    sentences contradict each other; they stand in the order that samples have them.
+    sentences contradict or repeat each other; they stand in the order that samples have them.
 
     Args:
         texts: sampled reports of one film; empty ones are left out.
@@ -80,7 +77,7 @@ def compose(texts: Sequence[str], weights: Sequence[float], findings: Findings =
         return ""
     pool = _Pool.of([text for text, _ in kept], np.array([weight for _, weight in kept]), findings)
     chosen = _climb(pool, pool.first())
-    return " ".join(pool.sentences[i] for i in sorted(chosen, key=lambda i: pool.places[i]))
+    return " ".join(_ended(pool.sentences[i]) for i in sorted(chosen, key=lambda i: pool.places[i]))
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ class _Pool:
         sizes: (m,) how many those are.
         weights: (m,) of the samples, sum 1.
         members: the sentences of each sample.
-        against: (s, s) which contradict each other.
+        against: (s, s) which can't stand together, for one contradicts or repeats the other; on the diagonal what contradicts itself.
         named: (s, f) which findings each affirms, 0 or 1.
         gains: (f,) what it is worth to name each.
     """
@@ -136,7 +133,7 @@ class _Pool:
             sizes=samples.sum(1),
             weights=(weights / weights.sum()).astype(np.float32),
             members=members,
-            against=_contradictions(list(number)),
+            against=_exclusive(list(number)),
             named=named,
             gains=FINDING * (np.array(list(findings.chances.values()), dtype=np.float32) - np.float32(LIKELY)),
         )
@@ -159,12 +156,12 @@ class _Pool:
         return float(self.worth(*self.held(rows))[0])
 
     def first(self) -> list[int]:
-        """Sentences of the best sample, less those that contradict an earlier one."""
+        """Sentences of the best sample, less those that can't stand beside an earlier one or at all."""
         named = np.concatenate([self.held(members)[2] for members in self.members])
         best = self.members[int(self.worth(self.samples, self.sizes, named).argmax())]
         chosen: list[int] = []
         for i in best:
-            if i not in chosen and not self.against[i, chosen].any():
+            if i not in chosen and not self.against[i, [i, *chosen]].any():
                 chosen.append(i)
         return chosen
 
@@ -186,7 +183,7 @@ def _steps(pool: _Pool, chosen: list[int]) -> Iterator[tuple[float, list[int]]]:
         if len(rest) < LONGEST:
             held, length, named = pool.held(rest)
             values = pool.worth(np.maximum(pool.grams, held), pool.lengths + length, np.maximum(pool.named, named))
-            values[pool.against[:, rest].any(1)] = -np.inf
+            values[pool.against[:, rest].any(1) | pool.against.diagonal()] = -np.inf
             values[chosen] = -np.inf
             added = int(values.argmax())
             yield float(values[added]), [*rest, added]
@@ -196,6 +193,11 @@ def _telling(text: str) -> list[str]:
     """Its sentences without those of one word, which name a part and say nothing of it ("Heart."), unless there are no others."""
     found = [sentence for sentence, _, _ in sentences(text)]
     return [sentence for sentence in found if len(_WORD.findall(sentence)) > 1] or found
+
+
+def _ended(sentence: str) -> str:
+    """With a full stop where it has no end of its own, so that two sentences do not run into one."""
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _grams(text: str) -> set[tuple[str, ...]]:
@@ -210,14 +212,9 @@ def _presence(held: Sequence[Collection[Hashable]], column: Mapping[Any, int]) -
     return table
 
 
-def _contradictions(found: Sequence[str]) -> Bool[np.ndarray, "s s"]:
-    """Which pairs of sentences affirm and deny the same finding (of CheXpert's)."""
-    labels = np.array([_labels(sentence) for sentence in found])[:, _JUDGED]
-    said, denied = (labels == POSITIVE).astype(np.float32), (labels == NEGATIVE).astype(np.float32)
-    clash = said @ denied.T
-    return np.asarray((clash + clash.T) > 0)
-
-
-@functools.lru_cache(maxsize=20_000)
-def _labels(sentence: str) -> tuple[int, ...]:
-    return tuple(label_reports([sentence])[0].tolist())
+def _exclusive(found: Sequence[str]) -> Bool[np.ndarray, "s s"]:
+    """Which sentences can't stand together; what contradicts itself can't stand at all, unless all do."""
+    clash = contradicting(found)
+    if clash.diagonal().all():
+        np.fill_diagonal(clash, val=False)
+    return np.asarray(clash | repeating(found))

@@ -214,8 +214,8 @@ class LanguageConfig:
     temperature: float = 0.85  # [ours] when drawing
     top_k: int = 50  # [ours] tokens to choose from, when drawing and writing
     candidates: int = 64  # [ours] reports sampled for a film; one is composed of their sentences
-    belief: float = 0.3  # [ours] a sample counts exp(its global similarity with the film / belief)
-    report_temperature: float = 1.0  # [ours] when writing
+    belief: float = 0.2  # [ours] a sample counts exp(its global similarity with the film / belief)
+    report_temperature: float = 0.9  # [ours] when writing
     max_report_tokens: int = 160  # [ours]
 
     def __post_init__(self) -> None:

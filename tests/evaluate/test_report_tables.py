@@ -63,6 +63,15 @@ def test_ours_is_compared_with_each_other_on_the_same_films(case, systems):
     assert "finding macro F1" in tables["report, paired"]["this model against silent"]
 
 
+def test_reports_that_contradict_or_repeat_themselves_are_counted_for_every_system(case, systems):
+    """A quarter deny what they affirm, and each of those says one thing twice: "heart is normal" beside "enlarged", "no effusion" twice."""
+    torn = "The heart is enlarged. The heart is normal in size. No pleural effusion. No effusion is seen."
+    table = report_tables(systems | {"torn": [torn] * 10 + [WELL] * 30}, case)["report"]
+    for name, incoherent, again in (("torn", 0.25, 0.25), ("this model", 0, 0), ("silent", 0, 0), (CEILING, 0, 0)):
+        assert table[name]["contradicts itself"].value == incoherent
+        assert table[name]["sentences said again"].value == again
+
+
 def test_resamples_are_computed_once():
     asked = []
     remembered = Remembered(lambda weights: asked.append(1) or {"sum": weights.sum(1)})

@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from cyclicxr.data.openi import findings_of
-from cyclicxr.data.reports import without_marks
+from cyclicxr.data.reports import sentences, without_marks
 from cyclicxr.evaluate.system import Case, Table
 from cyclicxr.metrics.chexbert import CheXbert
 from cyclicxr.metrics.chexpert import NAME, label_reports
 from cyclicxr.metrics.clinical import finding_statistics, named_findings, scored_findings
+from cyclicxr.metrics.coherence import coherence
 from cyclicxr.metrics.interval import Measure, Statistic, measure, paired, single
 from cyclicxr.metrics.labels import CLASSES, LabelStatistics, label_statistics, present
 from cyclicxr.metrics.plugin import plugin_scores
@@ -26,6 +27,7 @@ from cyclicxr.types import InputError
 
 CEILING = "the true report (ceiling of the finding reader)"
 LABELLED = "labelled films"
+COHERENCE = ("contradicts itself", "sentences said again")
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ def report_tables(systems: Mapping[str, Sequence[str]], case: Case, extras: Extr
     tables["report by label"] = _by_part({name: found.labels.by_class() for name, found in scored.items()}, len(studies), "reports")
     by_finding = {name: found.by_finding for name, found in scored.items()}
     if scored_findings(findings):
-        statistics = finding_statistics(named_findings(references), findings)
-        table[CEILING] = measure(statistics.scores, len(statistics.abnormal), case.seed)
+        statistics, coherent = finding_statistics(named_findings(references), findings), _coherence(references)
+        table[CEILING] = measure(statistics.scores, len(statistics.abnormal), case.seed) | measure(coherent, len(references), case.seed)
         by_finding[CEILING] = statistics.by_finding()
     tables["report by finding"] = _by_part(by_finding, len(studies), "films")
     return tables
@@ -153,7 +155,7 @@ class _Asked:
 
     def score(self, written: Sequence[str], meteor: Meteor | None) -> _Scored:
         labels = label_statistics(NAME, self.labels, label_reports(written))
-        parts: list[Statistic] = [report_statistics(self.references, written, meteor).scores, labels.scores]
+        parts: list[Statistic] = [report_statistics(self.references, written, meteor).scores, labels.scores, _coherence(written)]
         if self.chexbert is not None and self.bert_labels is not None:
             parts.append(label_statistics("CheXbert", self.bert_labels, self.chexbert.label(written)).scores)
         for name, values in self._extra_scores(written).items():
@@ -178,6 +180,12 @@ def _together(parts: Sequence[Statistic]) -> Statistic:
 
 def _mean_of(name: str, values: Float[np.ndarray, " n"]) -> Statistic:
     return lambda weights: {name: weights @ values / weights.sum(1)}
+
+
+def _coherence(written: Sequence[str]) -> Statistic:
+    """Share of the reports that deny what they affirm, and how many sentences of a report say again what is said."""
+    found = np.array([coherence([text for text, _, _ in sentences(report)]) for report in written], dtype=float)
+    return _together([_mean_of(name, values) for name, values in zip(COHERENCE, found.T, strict=True)])
 
 
 def _measured(scored: _Scored, seed: int) -> dict[str, Measure]:
