@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclicxr.compose import FINDING, LIKELY, LONGEST, RECALL, UNKNOWN, Findings, _climb, _Pool, compose, compose_for
-from cyclicxr.match.global_alignment import GlobalAlignment
+from cyclicxr.match.global_alignment import GlobalAlignment, TextSpace
 
 SENTENCES = ["The heart is large.", "The spine is straight.", "No pneumothorax.", "There is a nodule.", "Old rib fracture."]
 
@@ -104,6 +104,16 @@ def test_without_a_word_there_is_no_report():
     assert compose(["", SENTENCES[0]], [5.0, 1.0]) == SENTENCES[0]
 
 
+def test_a_word_that_is_none_is_not_written():
+    """Sampled letter by letter, a word can come out that no report has; without another sentence it is left."""
+    known = frozenset("old rib fracture the spine is straight".split())
+    samples = ["Old rib fracture. Scumsendense spine.", "Old rib fracture. The trachea is straight.", "The trachea is straight."]
+    assert compose(samples, [5.0, 1.0, 1.0], words=known) == "Old rib fracture. The trachea is straight."  # two samples say "trachea"
+    assert "Scumsendense" in compose(samples, [5.0, 1.0, 1.0])
+    assert compose(["Old rib fracture. The spine is 2 straight."], [1.0], words=known) == "Old rib fracture. The spine is 2 straight."
+    assert compose(["Scumsendense spine."], [1.0], words=known) == "Scumsendense spine."
+
+
 def test_each_sentence_has_an_end():
     assert compose(["Old rib fracture. The spine is straight"], [1.0]) == "Old rib fracture. The spine is straight."
 
@@ -112,7 +122,7 @@ class Alignment(GlobalAlignment):
     """The film calls for the second text."""
 
     def __init__(self):
-        pass
+        object.__setattr__(self, "text", TextSpace((), torch.ones(0), torch.ones(0, 2), torch.zeros(2)))
 
     def similarity(self, films, texts):
         return torch.tensor([[0.0, 1.0, 0.0]])

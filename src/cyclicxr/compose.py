@@ -8,6 +8,7 @@ sentences (docs/decisions/0024-consensus-reports.md).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,10 +55,10 @@ def compose_for(film: Float[Tensor, " f"], texts: Sequence[str], alignment: Glob
         belief: > 0; the smaller, the fewer samples count.
         findings: what the film may show.
     """
-    return compose(texts, (alignment.similarity(film[None], texts)[0] / belief).exp().tolist(), findings)
+    return compose(texts, (alignment.similarity(film[None], texts)[0] / belief).exp().tolist(), findings, alignment.text.words)
 
 
-def compose(texts: Sequence[str], weights: Sequence[float], findings: Findings = UNKNOWN) -> str:
+def compose(texts: Sequence[str], weights: Sequence[float], findings: Findings = UNKNOWN, words: Collection[str] = ()) -> str:
     """The report of greatest expected worth, hill-climbed from the best sample by adding, leaving out and exchanging sentences.
 
     A report is worth, against a sample, F of the n-grams that they share, (1 + r) shared / (r of the sample + its own), r = `RECALL`; and
@@ -68,6 +69,8 @@ def compose(texts: Sequence[str], weights: Sequence[float], findings: Findings =
         texts: sampled reports of one film; empty ones are left out.
         weights: how much each counts, > 0.
         findings: what the film may show.
+        words: known ones, lower case. A sampled word can be none at all: one that is not known and in one sample alone is not written.
+            Without known words all are.
 
     Returns:
         The report; "" where no sample has a word.
@@ -75,7 +78,7 @@ def compose(texts: Sequence[str], weights: Sequence[float], findings: Findings =
     kept = [(text, weight) for text, weight in zip(texts, weights, strict=True) if _grams(text)]
     if not kept:
         return ""
-    pool = _Pool.of([text for text, _ in kept], np.array([weight for _, weight in kept]), findings)
+    pool = _Pool.of([text for text, _ in kept], np.array([weight for _, weight in kept]), findings, words)
     chosen = _climb(pool, pool.first())
     return " ".join(_ended(pool.sentences[i]) for i in sorted(chosen, key=lambda i: pool.places[i]))
 
@@ -93,7 +96,7 @@ class _Pool:
         sizes: (m,) how many those are.
         weights: (m,) of the samples, sum 1.
         members: the sentences of each sample.
-        against: (s, s) which can't stand together, for one contradicts or repeats the other; on the diagonal what contradicts itself.
+        against: (s, s) which can't stand together, for one contradicts or repeats the other; on the diagonal what can't stand at all.
         named: (s, f) which findings each affirms, 0 or 1.
         gains: (f,) what it is worth to name each.
     """
@@ -111,7 +114,7 @@ class _Pool:
     gains: Float[np.ndarray, " f"]
 
     @classmethod
-    def of(cls, texts: Sequence[str], weights: Float[np.ndarray, " m"], findings: Findings = UNKNOWN) -> _Pool:
+    def of(cls, texts: Sequence[str], weights: Float[np.ndarray, " m"], findings: Findings = UNKNOWN, words: Collection[str] = ()) -> _Pool:
         number: dict[str, int] = {}
         seen: dict[int, list[float]] = {}
         members = []
@@ -133,7 +136,7 @@ class _Pool:
             sizes=samples.sum(1),
             weights=(weights / weights.sum()).astype(np.float32),
             members=members,
-            against=_exclusive(list(number)),
+            against=_exclusive(list(number), texts, words),
             named=named,
             gains=FINDING * (np.array(list(findings.chances.values()), dtype=np.float32) - np.float32(LIKELY)),
         )
@@ -200,6 +203,11 @@ def _ended(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
+def _words(text: str) -> set[str]:
+    """Its words in lower case, numbers left out."""
+    return {word for word in _WORD.findall(text.lower()) if not any(letter.isdigit() for letter in word)}
+
+
 def _grams(text: str) -> set[tuple[str, ...]]:
     words = _WORD.findall(text.lower())
     return {tuple(words[i : i + n]) for n in range(1, ORDERS + 1) for i in range(len(words) - n + 1)}
@@ -212,9 +220,11 @@ def _presence(held: Sequence[Collection[Hashable]], column: Mapping[Any, int]) -
     return table
 
 
-def _exclusive(found: Sequence[str]) -> Bool[np.ndarray, "s s"]:
-    """Which sentences can't stand together; what contradicts itself can't stand at all, unless all do."""
+def _exclusive(found: Sequence[str], texts: Sequence[str], words: Collection[str]) -> Bool[np.ndarray, "s s"]:
+    """Which sentences can't stand together; what contradicts itself or holds a strange word can't stand at all, unless all are such."""
     clash = contradicting(found)
-    if clash.diagonal().all():
-        np.fill_diagonal(clash, val=False)
+    said = Counter(word for text in texts for word in _words(text))
+    strange = [bool(words) and any(said[word] < 2 and word not in words for word in _words(sentence)) for sentence in found]
+    alone = clash.diagonal() | np.array(strange)
+    np.fill_diagonal(clash, alone & ~alone.all())
     return np.asarray(clash | repeating(found))

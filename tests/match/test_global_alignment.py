@@ -114,3 +114,9 @@ def test_reports_that_share_nothing_are_refused():
     config = dataclasses.replace(CONFIG, global_least=3)
     with pytest.raises(InputError, match="fewer than two terms are in 3 of 4 reports"):
         GlobalAlignment.fit(torch.rand(4, 6), ["effusion", "nodule", "clear", "..."], config, seed=0)
+
+
+def test_words_are_the_single_ones_among_the_terms():
+    space = learned()[0].text
+    assert {"there", "is", "heart", "normal", *FINDINGS} > space.words  # what every report holds is no term
+    assert set(FINDINGS) <= space.words

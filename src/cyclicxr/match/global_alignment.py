@@ -46,6 +46,11 @@ class TextSpace:
     directions: Float[Tensor, "t r"]
     usual: Float[Tensor, " r"]
 
+    @property
+    def words(self) -> frozenset[str]:
+        """The single words among the terms, lower case: those of `global_least` training reports."""
+        return frozenset(term for term in self.terms if " " not in term)
+
 
 def learn_texts(reports: Sequence[str], config: MatchConfig, seed: int) -> tuple[TextSpace, Float[np.ndarray, "n r"]]:
     """The space of the training reports, and each of them in it, less the usual one.
