@@ -32,6 +32,9 @@ def clash(*texts: str) -> bool:
         (CARDIOMEGALY, NORMAL_SILHOUETTE),  # the narrower kind of an enlarged silhouette
         ("Borderline cardiomegaly.", NORMAL_HEART),  # uncertain is affirmed
         (CARDIOMEGALY, "Heart size and pulmonary vascularity appear within normal limits."),
+        (CARDIOMEGALY, "The heart and lungs are normal."),
+        (CARDIOMEGALY, "The cardiomediastinal silhouette and pulmonary vasculature are within normal limits."),
+        (ATELECTASIS, "The lungs are well expanded and clear."),
         (EFFUSION, NEITHER),
         (ATELECTASIS, CLEAR),
         ("Right lower lobe pneumonia.", "No focal consolidation."),

@@ -26,7 +26,7 @@ ACUTE = ("Edema", "Consolidation", "Pneumonia", "Pneumothorax", "Pleural Effusio
 _BONES = r"(?!.*\b(?:bony|osseous|bones?|skeletal|fractures?|ribs?)\b)"  # "no acute bony abnormality" says nothing of the rest
 _NOTHING_ACUTE = re.compile(
     rf"\b(?:no|without|negative for)\b{_BONES}.*\b(?:acute|active)\b.*\b(?:disease|abnormalit(?:y|ies)|process(?:es)?|findings?)\b"
-    r"|\b(?:normal|negative|unremarkable) chest\b"
+    r"|\b(?:normal|negative|unremarkable) (?:chest|exam)\b"
 )
 
 
