@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.match.global_alignment import GlobalAlignment
-from cyclicxr.match.shares import directions, film_shares, phrase_map
+from cyclicxr.match.shares import directions, phrase_map, shares
 from cyclicxr.metrics.grounding import (
     area_inside,
     box_mask,
@@ -71,26 +71,36 @@ class Looked:
 
 @dataclass(frozen=True)
 class Patches:
-    """The patches of n films, on the CPU."""
+    """The patches of n films, on the CPU.
+
+    Args:
+        features: unit vectors.
+        boxes: corners in [0, 1].
+        read: centres of where they read on the film.
+        shares: `match.shares.shares`.
+        anchors: centres of the fixed patches.
+    """
 
     features: Float[Tensor, "n p d"]
     boxes: Float[Tensor, "n p 4"]
     read: Float[Tensor, "n p 2"]
+    shares: Float[Tensor, "n p e"]
     anchors: Float[Tensor, "p 2"]
 
 
 @torch.inference_mode()
 def patches_of(matcher: AdaMatch, pixels: Tensor) -> Patches:
-    """All patches of some films, and where on the film each reads."""
+    """All patches of some films, where on the film each reads, and what each adds to the film as a whole."""
     parts = []
     for films in pixels.split(FILMS):
-        found, stages = matcher.encode_films(to_float(films).to(device())), matcher.image(to_float(films).to(device()))
+        stages = matcher.image(to_float(films).to(device()))
+        found, matched = matcher.film_patches(stages), stages[matcher.stage - 1]
         read = (stages[1].boxes[..., :2] + stages[1].boxes[..., 2:]) / 2
         for stage in stages[2 : matcher.stage]:
             side = round(read.shape[1] ** 0.5)
             before = read.view(len(read), side, side, 2).permute(0, 3, 1, 2).contiguous()
             read = sample(before, stage.boxes, matcher.image.config.points).mean(2)
-        parts.append([of.float().cpu() for of in (found.features, found.boxes, read)])
+        parts.append([of.float().cpu() for of in (found.features, found.boxes, read, shares(matched.features.float()))])
     return Patches(*(torch.cat(of) for of in zip(*parts, strict=True)), found.anchors.cpu())
 
 
@@ -123,14 +133,14 @@ def scores(matcher: AdaMatch, alignment: GlobalAlignment, pixels: Tensor, usual:
         usual: films that say what is usual of a phrase.
         places: phrases and boxes.
     """
-    films, mean = patches_of(matcher, pixels), patches_of(matcher, usual).features.mean(0)
-    shares, mean_shares = _shares_of(matcher, pixels), _shares_of(matcher, usual).mean(0)
+    films, others = patches_of(matcher, pixels), patches_of(matcher, usual)
+    mean, mean_shares = others.features.mean(0), others.shares.mean(0)
 
     def seen(film: int, phrase: str) -> Looked:
         return look(matcher, films, mean, film, phrase)
 
     def shared(film: int, phrase: str) -> Looked:
-        told = phrase_map(shares[film], mean_shares, directions(alignment, matcher, [phrase])[0])
+        told = phrase_map(films.shares[film], mean_shares, directions(alignment, matcher, [phrase])[0])
         return replace(seen(film, phrase), scores=told.double().numpy())
 
     return [
@@ -140,10 +150,6 @@ def scores(matcher: AdaMatch, alignment: GlobalAlignment, pixels: Tensor, usual:
         | _named(_share_scores(shared(place.film, other), place.box), f"{SHARED}, {OTHER}")
         for place, other in zip(places, _other_phrases(places), strict=True)
     ]
-
-
-def _shares_of(matcher: AdaMatch, pixels: Tensor) -> Float[Tensor, "n p e"]:
-    return torch.cat([film_shares(matcher, to_float(films)) for films in pixels.split(FILMS)])
 
 
 def numbers_of(seen: Looked, without: Looked, box: UnitBox) -> dict[str, float]:

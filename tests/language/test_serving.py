@@ -63,7 +63,7 @@ def test_vllms_own_parameters_say_the_same(saved: Path, vocabulary: Vocabulary):
     assert draw["allowed_token_ids"] == list(range(vocabulary.first_image, vocabulary.first_image + 16))
     assert (draw["max_tokens"], draw["ignore_eos"], draw["stop_token_ids"]) == (9, True, [])
     assert (report["max_tokens"], report["ignore_eos"], report["stop_token_ids"]) == (24, False, [vocabulary.end])
-    assert (draw["temperature"], report["temperature"], draw["top_k"]) == (0.85, 1.0, 50)
+    assert (draw["temperature"], report["temperature"], draw["top_k"]) == (0.85, 0.9, 50)
 
 
 # ---- Hugging Face's own generation

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from cyclicxr.checkpoint import load_weights, read_preset, save_tensors
 from cyclicxr.config import EncoderConfig, MatchConfig, WordsConfig
 from cyclicxr.match.peers import SIMILARITY
-from cyclicxr.patches.encoder import ImageEncoder
+from cyclicxr.patches.encoder import ImageEncoder, StagePatches
 from cyclicxr.words.encoder import TextEncoder, TokenBatch, build_bert, load_architecture, load_tokenizer, save_architecture, tokenize
 
 WEIGHTS, TOKENIZER = "match.safetensors", "text_tokenizer"
@@ -97,7 +97,10 @@ class AdaMatch(nn.Module):
 
     def encode_films(self, pixels: Float[Tensor, "b 1 h w"]) -> FilmPatches:
         """Films in [0, 1] -> their adaptive patches."""
-        stages = self.image(pixels.to(self.log_temperature.device))
+        return self.film_patches(self.image(pixels.to(self.log_temperature.device)))
+
+    def film_patches(self, stages: Sequence[StagePatches]) -> FilmPatches:
+        """The image encoder's four stages -> the patches of the one that is matched, and all of them pooled."""
         found = stages[self.stage - 1]
         features = self._placed(self.project(found.features))
         middle = (found.boxes[..., :2] + found.boxes[..., 2:]) / 2
