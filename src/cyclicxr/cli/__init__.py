@@ -40,6 +40,8 @@ from cyclicxr.config import PRESETS, override, preset
 from cyclicxr.types import NOTICE, InputError
 
 STAGES = ("classifier", "match", "vqgan", "codebooks", "llm")
+# Drawn, so it is no patient's, with seed 0: "The lungs are hyperexpanded consistent with emphysema. Heart size normal. Degenerative
+# changes of the spine."
 SAMPLE = Path(cyclicxr.__file__).parent / "assets" / "sample.png"
 
 

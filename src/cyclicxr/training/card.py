@@ -27,7 +27,8 @@ The directory holds no film and no report; keypatch thumbnails are decoded from 
 ## Limits
 - Trained on few films of one institution from one country; adults; frontal views squashed to a square. Nothing else was tested.
 - Reports are fluent whether or not they are right. Rare findings are missed; negations follow the training reports' habits.
-- Evidence boxes show which patch matched a word best, not where a finding is; `cyclicxr evaluate --tasks grounding` measures how often the two meet.
+- Evidence boxes show which patch matched a word best, not where a finding is. How often the two meet is measured by
+  `cyclicxr evaluate --tasks grounding`.
 - The consistency of a sentence is a rough sign, not a check that can be relied on.
 - A drawn film is no patient's and must not be used as one.
 """
