@@ -77,13 +77,10 @@ class VQGANTraining(OnStudies):
             redrawn, commitment, ids = self.redrawn(films)
         redrawn = redrawn.float()
         gradient, numbers = self.pull(films, redrawn, adversarial=progress >= self.config.adversarial_start)
-        self.optimizer.zero_grad()
-        torch.autograd.backward([redrawn, commitment], [gradient, torch.ones_like(commitment)])
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
-        self.optimizer.step()
+        norm = _stepped(self.optimizer, [redrawn, commitment], [gradient, torch.ones_like(commitment)])
         committed = float(commitment.detach())
         of_codes = {"commitment": committed, "perplexity": perplexity(ids, self.config.codes)}
-        return {**numbers, "loss": numbers["loss"] + committed, **of_codes, "gradient norm": float(norm), "rate": rate}
+        return {**numbers, "loss": numbers["loss"] + committed, **of_codes, "gradient norm": norm, "rate": rate}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -170,11 +167,8 @@ class DecoderTraining(OnStudies):
             redrawn = self.redrawn(self.model.encode(films))
         redrawn = redrawn.float()
         gradient, numbers = self.whole.pull(films, redrawn, adversarial=True)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(redrawn, gradient)
-        norm = torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), LARGEST_GRADIENT)
-        self.optimizer.step()
-        return {**numbers, "gradient norm": float(norm), "rate": DECODER_RATE * rate}
+        norm = _stepped(self.optimizer, [redrawn], [gradient])
+        return {**numbers, "gradient norm": norm, "rate": DECODER_RATE * rate}
 
     def validate(self) -> dict[str, float]:
         """As of the whole."""
@@ -225,6 +219,15 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         numbers = measure(VQGAN.load(path, preset.vqgan).to(processes.device()), val, preset.vqgan.batch)
         run.record("vqgan", {**numbers, "films": len(val), "seconds": sum(seconds_spent(run, part) for part in parts)})
     processes.wait()
+
+
+def _stepped(optimizer: torch.optim.Optimizer, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+    """Take a step by gradients at some tensors; the norm of the parameters' own, before it is clipped."""
+    optimizer.zero_grad()
+    torch.autograd.backward(tensors, gradients)
+    norm = torch.nn.utils.clip_grad_norm_([tensor for group in optimizer.param_groups for tensor in group["params"]], LARGEST_GRADIENT)
+    optimizer.step()
+    return float(norm)
 
 
 def _window(side: int, crop: int) -> tuple[int, int, int]:
