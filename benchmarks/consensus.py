@@ -10,17 +10,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from machine import save_result
 
 import cyclicxr
 from cyclicxr.compose import UNKNOWN, compose, compose_for
 from cyclicxr.data.openi import findings_of
-from cyclicxr.data.reports import sentences
 from cyclicxr.evaluate.baselines import best_constant, derangement
+from cyclicxr.evaluate.report_tables import coherence_statistic
 from cyclicxr.match.adamatch import FilmPatches
 from cyclicxr.metrics.clinical import named_findings, score_findings
-from cyclicxr.metrics.coherence import coherence
 from cyclicxr.metrics.report import score_reports
 from cyclicxr.training.corpus import load_corpus
 
@@ -59,12 +59,10 @@ def main() -> None:
             **score_reports(references, dict(zip(references, reports, strict=True))),
             **score_findings(named_findings(list(reports)), labels),
         }
-        told = [coherence([text for text, _, _ in sentences(report)]) for report in reports]
-        incoherent, again, words = (
-            sum(each) / len(reports) for each in (*zip(*told, strict=True), [len(report.split()) for report in reports])
-        )
-        more = {"contradicts itself": round(incoherent, 3), "sentences said again": round(again, 2), "words": round(words, 1)}
-        return {**{name: round(found[name], 4) for name in SHOWN}, **more}
+        told = coherence_statistic(reports)(np.ones((1, len(reports))))
+        words = sum(len(report.split()) for report in reports) / len(reports)
+        shown = {name: round(found[name], 4) for name in SHOWN} | {name: round(float(value), 3) for name, (value,) in told.items()}
+        return {**shown, "words": round(words, 1)}
 
     def weighed(films: Sequence[FilmPatches]) -> list[str]:
         belief, found = model.preset.language.belief, zip(films, samples, strict=True)

@@ -102,7 +102,7 @@ def report_tables(systems: Mapping[str, Sequence[str]], case: Case, extras: Extr
     tables["report by label"] = _by_part({name: found.labels.by_class() for name, found in scored.items()}, len(studies), "reports")
     by_finding = {name: found.by_finding for name, found in scored.items()}
     if scored_findings(findings):
-        statistics, coherent = finding_statistics(named_findings(references), findings), _coherence(references)
+        statistics, coherent = finding_statistics(named_findings(references), findings), coherence_statistic(references)
         table[CEILING] = measure(statistics.scores, len(statistics.abnormal), case.seed) | measure(coherent, len(references), case.seed)
         by_finding[CEILING] = statistics.by_finding()
     tables["report by finding"] = _by_part(by_finding, len(studies), "films")
@@ -155,7 +155,7 @@ class _Asked:
 
     def score(self, written: Sequence[str], meteor: Meteor | None) -> _Scored:
         labels = label_statistics(NAME, self.labels, label_reports(written))
-        parts: list[Statistic] = [report_statistics(self.references, written, meteor).scores, labels.scores, _coherence(written)]
+        parts: list[Statistic] = [report_statistics(self.references, written, meteor).scores, labels.scores, coherence_statistic(written)]
         if self.chexbert is not None and self.bert_labels is not None:
             parts.append(label_statistics("CheXbert", self.bert_labels, self.chexbert.label(written)).scores)
         for name, values in self._extra_scores(written).items():
@@ -182,7 +182,7 @@ def _mean_of(name: str, values: Float[np.ndarray, " n"]) -> Statistic:
     return lambda weights: {name: weights @ values / weights.sum(1)}
 
 
-def _coherence(written: Sequence[str]) -> Statistic:
+def coherence_statistic(written: Sequence[str]) -> Statistic:
     """Share of the reports that deny what they affirm, and how many sentences of a report say again what is said."""
     found = np.array([coherence([text for text, _, _ in sentences(report)]) for report in written], dtype=float)
     return _together([_mean_of(name, values) for name, values in zip(COHERENCE, found.T, strict=True)])
