@@ -52,6 +52,7 @@ ROWS = {
     "attention": Row("words attend to patches, and one vector each (GLoRIA style)", {**FIXED, "match.similarity": "attention"}),
     "stage2": Row("AdaMatch, patches of stage 2", {"match.stage": 2}),
     "stage4": Row("AdaMatch, patches of stage 4", {"match.stage": 4}),
+    "floor": Row("AdaMatch, no patch narrower than 1/32 of the film", {"encoder.size_floor": 0.03125}),
     "negatives": Row("AdaMatch, identical reports are negatives", {"match.group_identical": False}),
     "words": Row("AdaMatch, pre-trained on the reports' words too, with mixed films and for longer, as shipped", SHIPPED),
     "sentences": Row("AdaMatch, 70 % of the sentences in random order", {"match.sentence_share": 0.7}),
@@ -61,18 +62,19 @@ TABLES = {
     "4": (OURS, "filip", "pooled", "attention"),
     "5": (OURS, "filip"),
     "6": ("stage2", OURS, "stage4"),
+    "floor": (OURS, "floor"),
     "identical": (OURS, "negatives"),
     "words": (OURS, "words"),
     "sentences": (OURS, "sentences"),
     "warm": (OURS, "warm"),
 }
 USUAL = ("4", "5", "6", "identical")  # what is run unless tables are named
-SWEPT = {  # one number at a time; the preset's own value is what the row has
+SWEPT = {  # one number at a time; the preset's own value is what the row has, and once more among them: two runs differ by chance too
     "match.temperature": (0.02, 0.04, 0.15),
     "encoder.points": (1, 3),
     "encoder.offset_scale": (0.03125, 0.5, 1.0),
     "encoder.size_floor": (0.03125, 0.0625),
-    "match.width": (64, 256),
+    "match.width": (64, 128, 256),
 }
 SWEEP = [  # row and what is changed of it; peers have the same choice of temperatures
     *((row, {}) for row in TABLES["4"]),
@@ -152,7 +154,7 @@ def collected(bench: Bench) -> dict[str, Any]:
     runs = {name: dict(sorted(finished(bench.out, name, score_file(Path(), "test").name))) for name in ROWS}
     rows = {name: _summary(name, of_seeds, runs[OURS]) for name, of_seeds in runs.items()}
     sweep = [
-        {"row": name, "changed": changed, "scores": read_json(path)["scores"]["whole split"]}
+        {"row": name, "changed": changed, "device": (run := read_json(path))["device"], "scores": run["scores"]["whole split"]}
         for name, changed in SWEEP
         if (path := score_file(bench.out / run_name(name, {**ROWS[name].settings, **changed}, 0), "val")).exists()
     ]

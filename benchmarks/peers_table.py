@@ -10,6 +10,7 @@ TITLES = {
     "4": "Table 4: AdaMatch and its peers",
     "5": "Table 5: with and without AdaPatch",
     "6": "Table 6: whose patches are matched",
+    "floor": "Patches of any size (Eq. 2) or none narrower than 1/32 of the film",
     "identical": "Identical reports of a batch as negatives (the paper) or left out",
     "words": "Pre-trained on findings, or on the reports' words too",
     "sentences": "Whole reports or some of their sentences",
@@ -91,8 +92,9 @@ def _sweep(points: list[dict[str, Any]], rows: dict[str, Any]) -> Shown:
     lines = []
     for point in points:
         changed = ", ".join(f"{setting} {value}" for setting, value in point["changed"].items()) or "as in the tables"
-        lines.append([rows[point["row"]]["label"], changed, *(_per_cent(of["R@10"]) for of in point["scores"].values())])
-    return Shown("One number changed (validation split, seed 0, R@10 in per cent)", ["", "changed", *points[0]["scores"]], lines)
+        lines.append([rows[point["row"]]["label"], changed, point["device"], *(_per_cent(of["R@10"]) for of in point["scores"].values())])
+    header = ["", "changed", "trained on", *points[0]["scores"]]
+    return Shown("One number changed (validation split, seed 0, R@10 in per cent)", header, lines)
 
 
 def _seeds(row: dict[str, Any]) -> str:

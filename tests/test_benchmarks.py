@@ -133,6 +133,7 @@ def peers_result():
     swept = {
         "row": "adamatch",
         "changed": {"match.width": 64},
+        "device": "CPU",
         "scores": {"CXR-to-report": {"R@10": 0.111}, "report-to-CXR": {"R@10": 0.222}},
     }
     numbers = {"preset": "openi-small", "matcher's epochs": 6}
@@ -148,7 +149,7 @@ def test_a_row_of_the_peers_that_was_not_run_is_said_to_be_so(write, tmp_path, p
     assert "| a row | not run yet | – | – | – | – | – | – |" in page
     assert "| chance |  | 0.2 | 1.2 | 2.5 |" in page
     assert "| a row | 4.0 [-1.0, 9.0] | 4.0 [-1.0, 9.0] |" in page
-    assert "| AdaMatch | match.width 64 | 11.1 | 22.2 |" in page
+    assert "| AdaMatch | match.width 64 | CPU | 11.1 | 22.2 |" in page
     assert "| report-to-CXR: R@10 of AdaMatch above every peer's | 16.0% against 12.0% | yes |" in page
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 import cyclicxr
-from cyclicxr import cycle
 from cyclicxr.checkpoint import read_json, write_json
 from cyclicxr.config import Preset, override
 from cyclicxr.cycle import find_model
-from cyclicxr.parts import FILES, RECORD, check_parts, hashes, outdated, record_parts, unrecorded
+from cyclicxr.parts import FILES, RECORD, check_parts, hashes, outdated, record_parts, revision, unrecorded
 from cyclicxr.training import pipeline
 from cyclicxr.types import InputError
 
@@ -124,9 +123,22 @@ def test_a_record_that_is_none_is_one_clear_line(tmp_path: Path, record: object)
         check_parts(tmp_path)
 
 
+def test_models_of_one_revision_are_alike_in_every_part_and_may_have_other_cards(tmp_path: Path):
+    write_json(tmp_path / "config.json", {"seed": 0})
+    (tmp_path / "llm").mkdir()
+    write_json(tmp_path / "llm" / "tokenizer.json", {})
+    first = revision(hashes(tmp_path))
+    (tmp_path / "MODEL_CARD.md").write_text("of a model")
+    assert revision(hashes(tmp_path)) == first and len(first) == 12
+    write_json(tmp_path / "llm" / "tokenizer.json", {"a": 1})
+    second = revision(hashes(tmp_path))
+    write_json(tmp_path / "config.json", {"seed": 1})
+    assert len({first, second, revision(hashes(tmp_path))}) == 3
+
+
 def test_the_model_that_ships_belongs_together_and_every_part_is_noted():
     directory = find_model(None)
-    assert cycle._revision(check_parts(directory)) == cycle._revision(hashes(directory))
+    assert revision(check_parts(directory)) == revision(hashes(directory))
     assert read_json(directory / RECORD).keys() == FILES.keys()
 
 

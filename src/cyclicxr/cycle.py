@@ -5,9 +5,8 @@ The one place where matcher, codebooks, VQ-GAN and language model meet.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,7 +31,7 @@ from cyclicxr.language.llm import LanguageModel
 from cyclicxr.match.adamatch import AdaMatch, FilmPatches
 from cyclicxr.match.evidence import WordEvidence, word_evidence
 from cyclicxr.match.global_alignment import GlobalAlignment
-from cyclicxr.parts import check_parts
+from cyclicxr.parts import check_parts, revision
 from cyclicxr.patches.classifier import CLASSIFIER, FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.types import (
@@ -100,7 +99,7 @@ class Model:
         llm: prompt -> report or image tokens.
         support: calibration of the consistency check.
         classifier: findings and features of a film, for evaluation; None where the directory has none.
-        info: "name" and "revision" (a hash of the weights), as written to each result.
+        info: "name" and "revision" (a hash of all its parts), as written to each result.
     """
 
     def __init__(
@@ -127,8 +126,7 @@ class Model:
             InputError: there is no such model, its directory is not whole, or its parts do not belong together.
         """
         directory = find_model(name_or_dir)
-        hashes = check_parts(directory)
-        preset = read_preset(directory)
+        hashes, preset = check_parts(directory), read_preset(directory)
         return cls(
             preset,
             AdaMatch.load(directory),
@@ -139,7 +137,7 @@ class Model:
             LanguageModel.load(directory / "llm"),
             Support.load(directory),
             FilmClassifier.load(directory) if (directory / CLASSIFIER).exists() else None,
-            {"name": preset.name, "revision": _revision(hashes)},
+            {"name": preset.name, "revision": revision(hashes)},
         )
 
     # ---- one film or one text
@@ -434,11 +432,3 @@ def find_model(name_or_dir: str | Path | None) -> Path:
             return directory
     names = sorted(path.name for path in MODELS.iterdir() if path.is_dir()) if MODELS.is_dir() else []
     raise InputError(f"model '{name}': neither a model directory (no config.json there) nor one of {', '.join(names) or 'no models'}")
-
-
-def _revision(hashes: Mapping[str, str]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(map(Path, hashes)):
-        if path.suffix == ".safetensors":
-            digest.update(hashes[path.as_posix()].encode())
-    return digest.hexdigest()[:12]

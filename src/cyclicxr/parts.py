@@ -93,6 +93,15 @@ def hashes(directory: Path, names: Iterable[str] = ("",)) -> dict[str, str]:
     return {name.as_posix(): sha256_of(file) for name, file in inside.items() if not any(part.startswith(".") for part in name.parts)}
 
 
+def revision(listed: Mapping[str, str]) -> str:
+    """Twelve hex digits that change when any part does, settings and codebooks too: models of one revision give the same outputs.
+
+    Args:
+        listed: SHA-256 by path, of `check_parts`.
+    """
+    return _digest({part: _digest(files) for part, files in _found(listed).items()})[:12]
+
+
 def _files(path: Path) -> list[Path]:
     return [file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
 
