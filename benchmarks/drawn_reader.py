@@ -26,10 +26,10 @@ from cyclicxr.evaluate.baselines import derangement
 from cyclicxr.evaluate.drawing import copied_films, reconstruct
 from cyclicxr.evaluate.drawn_films import draw_all
 from cyclicxr.evaluate.drawn_findings import MEAN, Finder, finder_of
-from cyclicxr.evaluate.drawn_tables import BY_TEXT, REAL, RECONSTRUCTED
+from cyclicxr.evaluate.drawn_tables import BY_TEXT, REAL
 from cyclicxr.evaluate.reports import raw_reports
 from cyclicxr.evaluate.system import Case, over_films
-from cyclicxr.evaluate.verdicts import DRAWN, DRAWN_SHUFFLED
+from cyclicxr.evaluate.verdicts import DRAWN, DRAWN_SHUFFLED, RECONSTRUCTED
 from cyclicxr.metrics.interval import Statistic
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.corpus import Corpus, load_corpus

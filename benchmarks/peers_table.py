@@ -10,7 +10,6 @@ TITLES = {
     "4": "Table 4: AdaMatch and its peers",
     "5": "Table 5: with and without AdaPatch",
     "6": "Table 6: whose patches are matched",
-    "floor": "Patches of any size (Eq. 2) or none narrower than 1/32 of the film",
     "identical": "Identical reports of a batch as negatives (the paper) or left out",
     "words": "Pre-trained on findings, or on the reports' words too",
     "sentences": "Whole reports or some of their sentences",

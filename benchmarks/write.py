@@ -15,6 +15,7 @@ import cost_tables
 import peers_table
 from data_tables import burnt_in_text, frontal_gate, gate_targets, loader_speed, loader_targets, mimic_rows
 from drawn_reader_tables import drawn_reader, drawn_reader_targets
+from evaluation_targets import evaluation_targets
 from gpu_tables import gpu
 from grounding_tables import grounding_trained
 from hints_tables import hints
@@ -24,11 +25,10 @@ from serving_tables import serving
 
 from cyclicxr.checkpoint import write_atomically
 from cyclicxr.evaluate.tables import markdown_table
-from cyclicxr.evaluate.verdicts import CONSTANT, DRAWN, DRAWN_SHUFFLED, OURS, SHUFFLED, shortcomings
+from cyclicxr.evaluate.verdicts import shortcomings
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "BENCHMARKS.md"
-JOINED = "with the global alignment"
 
 INTRODUCTION = """# Benchmarks
 
@@ -150,7 +150,7 @@ def _generation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
 def targets(results: Path) -> Iterator[str]:
     """What was asked for, what was reached; rows without a measurement are left out."""
     rows = [
-        *_evaluation_targets(load("evaluate", results)),
+        *evaluation_targets(load("evaluate", results)),
         *_speed_targets(load("report_speed", results)),
         *drawn_reader_targets(results),
         *_generation_targets(load("generation", results)),
@@ -165,39 +165,10 @@ def targets(results: Path) -> Iterator[str]:
     yield f"## Targets and shortfalls\n\n{table}\n{text}"
 
 
-def _evaluation_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
-    metrics = found["metrics"] if found else {}
-    report, retrieval, draw = (metrics.get(task, {}) for task in ("report", "retrieval", "draw"))
-    if CONSTANT in report:
-        for metric in ("BLEU-4", "ROUGE-L"):
-            yield _above(f"reports: {metric} above the best constant", report[OURS][metric], report[CONSTANT][metric])
-    if OURS in report:
-        share = report[OURS]["distinct outputs"]["value"]
-        yield ["reports: at least 20 % distinct", f"{share:.0%}", met(share >= 0.2)]
-    named = "right finding named on abnormal"
-    if named in report.get(SHUFFLED, {}):
-        yield _above(
-            "reports: right finding named on abnormal films, above the same reports shuffled", report[OURS][named], report[SHUFFLED][named]
-        )
-    for how, found_so in ((JOINED, metrics.get(f"retrieval, {JOINED}", {})), ("MaxSim alone", retrieval)):
-        for direction, numbers in found_so.items():
-            times = numbers["R@10"]["value"] / numbers["chance@10"]["value"]
-            yield [f"{direction}, {how}: R@10 at least 4 x chance", f"{times:.1f} x", met(times >= 4)]
-    drawn, other = draw.get(DRAWN, {}), draw.get(DRAWN_SHUFFLED, {})
-    if "finding AUC" in drawn:
-        yield _above(
-            "drawn films show what was asked: finding AUC above that of shuffled films", drawn["finding AUC"], other["finding AUC"]
-        )
-
-
 def _speed_targets(found: dict[str, Any] | None) -> Iterator[list[str]]:
     if found:
         seconds = found["seconds"]["report"]["median"]
         yield ["report on one film, warm: 5 s at most", f"{seconds:.2f} s", met(seconds <= 5)]
-
-
-def _above(asked: str, ours: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    return [asked, f"{ours['value']:.3f} against {other['value']:.3f}", met(ours["value"] > other["value"])]
 
 
 @section("Distances between film sets", "image_metrics", "`python benchmarks/image_metrics.py`")

@@ -13,6 +13,7 @@ from cyclicxr.checkpoint import read_preset
 from cyclicxr.config import OPENI_SMALL, override
 from cyclicxr.data.reports import without_marks
 from cyclicxr.evaluate.system import similarities
+from cyclicxr.evaluate.verdicts import CONSTANT, DRAWN, OURS, RECONSTRUCTED, SHUFFLED
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.metrics.retrieval import score_retrieval
 from cyclicxr.processes import device_name
@@ -46,23 +47,29 @@ def number(value):
 
 
 @pytest.fixture
-def results(tmp_path, write):
+def results(tmp_path):
     report = {
-        write.OURS: {
+        OURS: {
             "BLEU-4": number(0.12),
-            "ROUGE-L": number(0.29),
-            "distinct outputs": number(0.5),
+            "ROUGE-L": number(0.37),
+            "METEOR": number(0.18),
+            "finding macro F1": number(0.31),
+            "distinct outputs": number(0.25),
             "right finding named on abnormal": number(0.3),
         },
-        write.SHUFFLED: {"right finding named on abnormal": number(0.1)},
-        write.CONSTANT: {"BLEU-4": number(0.11), "ROUGE-L": number(0.30)},
+        SHUFFLED: {"right finding named on abnormal": number(0.1)},
+        CONSTANT: {"BLEU-4": number(0.11), "ROUGE-L": number(0.38)},
+        "report of the nearest training film (by one)": {"finding macro F1": number(0.1)},
+        "report of the nearest training film (by another)": {"finding macro F1": number(0.2)},
     }
     retrieval = {
         "CXR-to-report": {"R@10": number(0.12), "chance@10": number(0.03)},
         "report-to-CXR": {"R@10": number(0.06), "chance@10": number(0.03)},
     }
     about = {"model": {"name": "toy"}, "split": "test", "n": 9, "seconds": {"report": 61.2}, "protocol": ["raw references"]}
-    metrics = {"about": about, "report": report, "retrieval": retrieval}
+    draw = {DRAWN: {"FID": number(0.9)}, RECONSTRUCTED: {"FID": number(0.3)}}
+    joined = {"report-to-CXR": {"R@10": number(0.16), "chance@10": number(0.03)}}
+    metrics = {"about": about, "report": report, "retrieval": retrieval, "retrieval, with the global alignment": joined, "draw": draw}
     learned = {"stages": {"match": {"R@10": 0.08}}, "seconds": {"match": 120}}
     stored = {
         "evaluate": {"command": "python benchmarks/evaluate_openi.py T", "machine": MACHINE, "metrics": metrics},
@@ -81,7 +88,14 @@ def results(tmp_path, write):
 def test_the_page_says_what_was_reached_and_what_was_not(write, results):
     page = write.page(results)
     assert "| reports: BLEU-4 above the best constant | 0.120 against 0.110 | yes |" in page
-    assert "| reports: ROUGE-L above the best constant | 0.290 against 0.300 | **no** |" in page
+    assert "| reports: ROUGE-L above the best constant | 0.370 against 0.380 | **no** |" in page
+    assert "| reports: BLEU-4 at least the paper's on OpenI, 0.1446 | 0.120 | **no** |" in page
+    assert "| reports: ROUGE-L at least the paper's on OpenI, 0.3656 | 0.370 | yes |" in page
+    assert "| reports: METEOR at least 0.19 | 0.180 | **no** |" in page
+    assert "| reports: finding macro F1 at least 1.5 x that of the nearest training film's report | 1.55 x | yes |" in page
+    assert "| reports: at least 30 % distinct | 25% | **no** |" in page
+    assert "| report-to-CXR, with the global alignment: R@10 at least 15 % | 16.0% | yes |" in page
+    assert "| drawn films: FID at most 2 x that of the VQ-GAN's reconstructions | 3.0 x | **no** |" in page
     assert "| CXR-to-report, MaxSim alone: R@10 at least 4 x chance | 4.0 x | yes |" in page
     assert "| report-to-CXR, MaxSim alone: R@10 at least 4 x chance | 2.0 x | **no** |" in page
     assert "| report on one film, warm: 5 s at most | 1.50 s | yes |" in page
@@ -217,7 +231,8 @@ def test_every_row_has_settings_that_exist_and_a_run_of_its_own(peers):
     assert len(set(names)) == len(names)
     for name, changed in [*peers.SWEEP, *((name, {}) for name in peers.ROWS)]:
         usual = override(OPENI_SMALL, peers.PRETRAINING)
-        assert override(usual, {**peers.ROWS[name].settings, **changed}) != usual or (name, changed) == ("adamatch", {})
+        as_it_is = (name, changed) in [("adamatch", {}), ("adamatch", {"match.width": usual.match.width})]  # the latter is run once more
+        assert (override(usual, {**peers.ROWS[name].settings, **changed}) == usual) == as_it_is
     assert {name for table in peers.TABLES.values() for name in table} == set(peers.ROWS)
 
 

@@ -12,9 +12,9 @@ from cyclicxr.config import OPENI_SMALL
 from cyclicxr.evaluate import film_set
 from cyclicxr.evaluate.drawing import nearest_reports, score_drawn_films
 from cyclicxr.evaluate.drawn_films import BATCH, draw_all
-from cyclicxr.evaluate.drawn_tables import BY_TEXT, HALVES, REAL, RECONSTRUCTED
+from cyclicxr.evaluate.drawn_tables import BY_TEXT, HALVES, REAL
 from cyclicxr.evaluate.system import Case
-from cyclicxr.evaluate.verdicts import DRAWN
+from cyclicxr.evaluate.verdicts import DRAWN, RECONSTRUCTED
 from cyclicxr.evaluate.verdicts import DRAWN_SHUFFLED as SHUFFLED
 from cyclicxr.evaluate.verdicts import OTHER_FILMS as OTHERS
 from cyclicxr.patches.classifier import FilmClassifier

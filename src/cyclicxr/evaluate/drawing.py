@@ -15,10 +15,10 @@ from torch import Tensor
 from cyclicxr.checkpoint import save_tensors, write_json
 from cyclicxr.evaluate.drawn_films import draw_all
 from cyclicxr.evaluate.drawn_findings import finder_of
-from cyclicxr.evaluate.drawn_tables import BY_TEXT, CLASSIFIER, REAL, RECONSTRUCTED, Judged, means
+from cyclicxr.evaluate.drawn_tables import BY_TEXT, CLASSIFIER, REAL, Judged, means
 from cyclicxr.evaluate.film_set import Network, library_of, measure_films
 from cyclicxr.evaluate.system import Case, Evaluated, Table
-from cyclicxr.evaluate.verdicts import DRAWN, OTHER_FILMS
+from cyclicxr.evaluate.verdicts import DRAWN, OTHER_FILMS, RECONSTRUCTED
 from cyclicxr.metrics.image import reconstruction_error
 from cyclicxr.metrics.interval import measure
 from cyclicxr.training.corpus import to_float

@@ -19,7 +19,7 @@ from cyclicxr.evaluate.verdicts import DRAWN, DRAWN_SHUFFLED, OTHER_FILMS, OURS
 from cyclicxr.metrics.frechet import frechet_measure, kernel_distance
 from cyclicxr.metrics.interval import Measure, Statistic, measure, paired, single
 
-RECONSTRUCTED, REAL = "VQ-GAN reconstruction (floor)", "the real film"
+REAL = "the real film"
 HALVES, BY_TEXT = "one half of the real films (floor)", "training film of the nearest report"
 CLASSIFIER = "classifier"
 COSINE, AREA = "likeness to the real film", "finding AUC"

@@ -10,7 +10,7 @@ from cyclicxr.evaluate.tables import cell_of
 
 OURS, SHUFFLED, CONSTANT = "this model", "this model, films shuffled", "always-normal (best constant of train)"
 DRAWN, DRAWN_SHUFFLED = "drawn from the true report", "drawn from another film's report"
-OTHER_FILMS = "other real films (floor)"
+OTHER_FILMS, RECONSTRUCTED = "other real films (floor)", "VQ-GAN reconstruction (floor)"
 NAMED = "right finding named on abnormal"
 FEW = 0.2  # [ours] a smaller share of distinct reports is said to be few
 _CYCLED = ("feature cosine", "ROUGE-L")
