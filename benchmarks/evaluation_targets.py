@@ -47,7 +47,8 @@ def _reports(report: dict[str, Any]) -> Iterator[list[str]]:
         share = ours["distinct outputs"]["value"]
         yield ["reports: at least 30 % distinct", f"{share:.0%}", met(share >= 0.3)]
     if NAMED in report.get(SHUFFLED, {}):
-        yield _above("reports: right finding named on abnormal films, above the same reports shuffled", ours[NAMED], report[SHUFFLED][NAMED])
+        asked = "reports: right finding named on abnormal films, above the same reports shuffled"
+        yield _above(asked, ours[NAMED], report[SHUFFLED][NAMED])
 
 
 def _drawings(draw: dict[str, Any]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ TITLES = {
     "5": "Table 5: with and without AdaPatch",
     "6": "Table 6: whose patches are matched",
     "identical": "Identical reports of a batch as negatives (the paper) or left out",
+    "start": "A matcher that starts anywhere, or in the reports' space",
     "words": "Pre-trained on findings, or on the reports' words too",
     "sentences": "Whole reports or some of their sentences",
     "warm": "A text encoder from scratch or from a sentence encoder",

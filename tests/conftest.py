@@ -70,6 +70,7 @@ TOY_NUMBERS = {
     "words.layers": 1,
     "words.heads": 2,
     "words.max_tokens": 64,
+    "words.epochs": 1,
     "match.width": 16,
     "match.epochs": 1,
     "match.batch": 6,

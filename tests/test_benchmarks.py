@@ -230,7 +230,7 @@ def test_every_row_has_settings_that_exist_and_a_run_of_its_own(peers):
     names = [peers.run_name(name, {**peers.ROWS[name].settings, **changed}, 0) for name, changed in peers.SWEEP]
     assert len(set(names)) == len(names)
     for name, changed in [*peers.SWEEP, *((name, {}) for name in peers.ROWS)]:
-        usual = override(OPENI_SMALL, peers.PRETRAINING)
+        usual = override(OPENI_SMALL, {**peers.PRETRAINING, **peers.START})
         as_it_is = (name, changed) in [("adamatch", {}), ("adamatch", {"match.width": usual.match.width})]  # the latter is run once more
         assert (override(usual, {**peers.ROWS[name].settings, **changed}) == usual) == as_it_is
     assert {name for table in peers.TABLES.values() for name in table} == set(peers.ROWS)

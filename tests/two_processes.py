@@ -51,7 +51,11 @@ def matcher(batch: int) -> train_match.MatchTraining:
     """A matcher without batch norm and dropout on 16 films."""
     films = torch.stack([torch.from_numpy(draw_phantom(i, size=64).pixels.copy()) for i in range(16)])
     studies = [Study(f"s{i}", f"p{i}", "", f"{REPORTS[i % 4]} Film {i % 7}.", "train") for i in range(16)]
-    preset = Preset(encoder=ENCODER, words=WORDS, match=MatchConfig(width=16, epochs=EPOCHS, batch=batch, frozen_stages=0, image_rate=1.0))
+    preset = Preset(
+        encoder=ENCODER,
+        words=WORDS,
+        match=MatchConfig(width=16, epochs=EPOCHS, batch=batch, frozen_stages=0, image_rate=1.0, aligned_start=False),
+    )
     corpus = Corpus(studies, films)
     torch.manual_seed(0)
     classifier = FilmClassifier(ENCODER, ["normal"])
@@ -60,7 +64,7 @@ def matcher(batch: int) -> train_match.MatchTraining:
             stage.patches.heads.weight.normal_(std=0.05)  # patches that move
     training = train_match.MatchTraining(corpus, corpus, preset, classifier)
     training.batches = lambda epoch: [list(range(8))]  # the same start whatever the batch
-    training.centre()
+    training.start()
     del training.batches
     return calmed(training)
 

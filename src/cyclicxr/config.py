@@ -97,6 +97,7 @@ class WordsConfig:
     max_tokens: int = 112  # [ours] longer reports are cut at the end, and counted
     dropout: float = 0.1  # [ours]
     checkpointing: bool = False  # [ours] its layers are computed again for the backward pass: less memory, more time
+    epochs: int = 20  # [ours] in which a new one, none that is pretrained, learns to read the training reports, before the matcher
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class MatchConfig:
     frozen_stages: int = 1  # [ours] first stages of the image encoder that keep their pre-trained weights; the paper's is 0
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.1  # [ours] share of all steps
+    aligned_start: bool = True  # [ours] patches and words start in the reports' space; False: anywhere, the mean of a batch taken away
     global_least: int = 8  # [ours] training reports that hold a term which the global alignment knows
     global_dimensions: int = 512  # [ours] directions in which it tells reports apart
     global_penalty: float = 1e4  # [ours] of its ridge regression
@@ -271,7 +273,16 @@ PAPER = Preset(
     ),
     classifier=ClassifierConfig(words_weight=0.0, mixup=0.0),
     words=WordsConfig(pretrained="emilyalsentzer/Bio_ClinicalBERT", revision="d5892b39a4adaed74b92212a44081509db72f87b", max_tokens=256),
-    match=MatchConfig(width=256, group_identical=False, epochs=15, batch=112, learning_rate=6e-3, image_rate=1.0, frozen_stages=0),
+    match=MatchConfig(
+        width=256,
+        group_identical=False,
+        epochs=15,
+        batch=112,
+        learning_rate=6e-3,
+        image_rate=1.0,
+        frozen_stages=0,
+        aligned_start=False,
+    ),
     codebooks=CodebooksConfig(extractor="d4data/biomedical-ner-all", revision="main", keywords_per_group=200, pairs=2000, reader="patch"),
     vqgan=VQGANConfig(
         code_width=256,

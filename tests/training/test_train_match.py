@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ from torch.nn import functional
 from cyclicxr.checkpoint import write_preset
 from cyclicxr.config import Preset
 from cyclicxr.data.phantom import draw_phantom
+from cyclicxr.match.global_alignment import learn_texts
 from cyclicxr.match.maxsim import maxsim
 from cyclicxr.match.peers import SIMILARITY
 from cyclicxr.patches.classifier import FilmClassifier
+from cyclicxr.training import train_match
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
 from cyclicxr.training.train_match import MatchTraining, groups_of, similarities, train
+from cyclicxr.training.train_words import WORDS
 from cyclicxr.types import InputError, Study
 
 REPORTS = ["Moderate cardiomegaly today.", "Left pleural effusion seen.", "Clear lungs, normal heart.", "A nodule, right upper lobe."]
@@ -32,7 +36,8 @@ def corpus(split: str, n: int = 8) -> Corpus:
 
 
 def with_numbers(preset: Preset, **numbers: object) -> Preset:
-    return dataclasses.replace(preset, match=dataclasses.replace(preset.match, **numbers))
+    """Eight reports have few terms."""
+    return dataclasses.replace(preset, match=dataclasses.replace(preset.match, **{"global_least": 1, **numbers}))
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +85,20 @@ def test_the_image_encoder_has_a_rate_of_its_own(toy_preset: Preset, classifier:
     assert moved and not [name for name in moved if name.startswith("image.")]
 
 
+def still(preset: Preset, **numbers: object) -> Preset:
+    """Without dropout."""
+    return dataclasses.replace(
+        with_numbers(preset, **numbers),
+        encoder=dataclasses.replace(preset.encoder, dropout=0.0),
+        words=dataclasses.replace(preset.words, dropout=0.0),
+    )
+
+
 def test_patches_and_words_start_around_0(toy_preset: Preset, classifier: FilmClassifier):
     """Before their length is taken away, the patches of the first batch and its words have mean 0 in each direction."""
-    preset = dataclasses.replace(
-        with_numbers(toy_preset, batch=8),
-        encoder=dataclasses.replace(toy_preset.encoder, dropout=0.0),
-        words=dataclasses.replace(toy_preset.words, dropout=0.0),
-    )
+    preset = still(toy_preset, batch=8, aligned_start=False)
     toy = training(preset, classifier)
-    toy.centre()
+    toy.start()
     rows = toy.batches(0)[0]
     with torch.no_grad():
         tokens = toy.model.tokens([toy.reports[i] for i in rows])
@@ -96,6 +106,54 @@ def test_patches_and_words_start_around_0(toy_preset: Preset, classifier: FilmCl
         patches = toy.model.project(toy.model.image(toy.train.films(rows))[preset.match.stage - 1].features).flatten(0, 1)
     assert words.mean(dim=0).abs().max() < 1e-4 and patches.mean(dim=0).abs().max() < 1e-4
     assert words.std(dim=0).min() > 1e-2
+
+
+def test_an_aligned_start_puts_films_and_reports_where_the_reports_differ(
+    toy_preset: Preset, classifier: FilmClassifier, monkeypatch: pytest.MonkeyPatch
+):
+    """The mean word of each report, and the mean patch of each film, lie nearest to what the report says, before a single step; the
+    biggest difference of four reports has three directions."""
+    monkeypatch.setattr(train_match, "mixed_precision", nullcontext)
+    monkeypatch.setattr(train_match, "FILM_PENALTY", 1e-3)
+    monkeypatch.setattr(train_match, "WORD_PENALTY", 1e-3)
+    toy = training(still(toy_preset, batch=3, width=3), classifier)
+    before = toy.model.project.weight.norm(), toy.model.text.project.weight.norm()
+    toy.start()
+    said = torch.from_numpy(learn_texts(toy.reports, toy.config, toy.preset.seed)[1][:, :3]).float()
+    with torch.no_grad():
+        tokens = toy.model.tokens(toy.reports)
+        words = toy.model.text(tokens.ids, tokens.attention)
+        films = toy.model.project(toy.model.image(toy.train.films(list(range(8))))[toy.config.stage - 1].features).mean(1)
+    reports = (words * tokens.mask.unsqueeze(2)).sum(1) / tokens.mask.sum(1, keepdim=True)
+    for means in (reports, films):
+        assert means.mean(0).abs().max() < 1e-3 * means.abs().max()
+        nearest = functional.normalize(means, dim=1) @ functional.normalize(said, dim=1).T  # four reports, each twice
+        assert (nearest.argmax(1) % 4).tolist() == [0, 1, 2, 3] * 2
+    after = toy.model.project.weight.norm(), toy.model.text.project.weight.norm()
+    torch.testing.assert_close(after, before)
+
+
+def test_an_aligned_start_leaves_the_directions_that_reports_lack_as_they_are(toy_preset: Preset, classifier: FilmClassifier):
+    toy = training(still(toy_preset, global_dimensions=2), classifier)
+    before = toy.model.project.weight.clone()
+    toy.start()
+    assert torch.equal(toy.model.project.weight[2:], before[2:]) and not torch.equal(toy.model.project.weight[:2], before[:2])
+
+
+def test_the_bert_reads_before_the_matcher_learns_and_only_then(toy_preset: Preset, classifier: FilmClassifier, tmp_path: Path):
+    """Twice the run, the second one resumed behind the matcher's last step: the reports are not read again."""
+    both = Corpus(corpus("train").studies + corpus("val", 4).studies, torch.cat([corpus("train").pixels, corpus("val", 4).pixels]))
+    preset = with_numbers(toy_preset, epochs=1)
+    run = RunDirectory(tmp_path)
+    write_preset(run.model, preset)
+    classifier.save(run.model)
+    train(both, preset, run, resume=False)
+    log = tmp_path / "logs" / f"{WORDS}.jsonl"
+    read, kept = log.read_text(), (run.model / "match.safetensors").read_bytes()
+    assert '"hidden words"' in read
+    run.checkpoint(WORDS).unlink()
+    train(both, preset, run, resume=True)
+    assert log.read_text() == read and (run.model / "match.safetensors").read_bytes() == kept
 
 
 def test_dead_patches_are_counted(toy_preset: Preset, classifier: FilmClassifier):
@@ -147,7 +205,7 @@ def test_the_bert_has_a_rate_of_its_own(toy_preset: Preset, classifier: FilmClas
 @pytest.mark.parametrize("similarity", ["pooled", "attention"])
 def test_a_peer_is_trained_and_validated_by_its_own_similarity(toy_preset: Preset, classifier: FilmClassifier, similarity: str):
     toy = training(with_numbers(toy_preset, similarity=similarity, learning_rate=2e-2), classifier)
-    toy.centre()
+    toy.start()
     losses = [toy.step(list(range(8)), 0.3)["loss"] for _ in range(12)]
     assert losses[-1] < losses[0]
     toy.model.eval()
@@ -175,13 +233,8 @@ def test_a_share_of_the_sentences_is_shown_and_it_follows_the_seed(
 
 @pytest.mark.slow
 def test_it_learns_to_tell_four_kinds_of_film_apart(toy_preset: Preset, classifier: FilmClassifier):
-    preset = dataclasses.replace(
-        with_numbers(toy_preset, learning_rate=2e-2, batch=8, frozen_stages=0, image_rate=1.0),
-        encoder=dataclasses.replace(toy_preset.encoder, dropout=0.0),
-        words=dataclasses.replace(toy_preset.words, dropout=0.0),
-    )
-    toy = training(preset, classifier)
-    toy.centre()
+    toy = training(still(toy_preset, learning_rate=2e-2, batch=8, frozen_stages=0, image_rate=1.0), classifier)
+    toy.start()
     losses = []
     for step in range(120):
         torch.manual_seed(step)

@@ -14,7 +14,8 @@ from cyclicxr import processes
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.match.adamatch import AdaMatch
-from cyclicxr.match.global_alignment import GlobalAlignment
+from cyclicxr.match.film_ridge import FilmRidge
+from cyclicxr.match.global_alignment import GlobalAlignment, learn_texts
 from cyclicxr.match.loss import adamatch_loss
 from cyclicxr.metrics.retrieval import score_retrieval
 from cyclicxr.patches.classifier import FilmClassifier
@@ -25,9 +26,12 @@ from cyclicxr.training.loop import RunDirectory, in_order, run_loop, seconds_spe
 from cyclicxr.training.optim import Lamb, cosine, decayed, set_rate
 from cyclicxr.training.precision import mixed_precision
 from cyclicxr.training.stateful import OnStudies
+from cyclicxr.training.train_words import WORDS, WordsTraining
 from cyclicxr.words.encoder import TokenBatch, build_tokenizer
 
 log = logging.getLogger(__name__)
+
+FILM_PENALTY, WORD_PENALTY = 1e3, 1e2  # [ours] of the regressions that patches and words start from
 
 
 def groups_of(reports: Sequence[str]) -> Int[Tensor, " n"]:
@@ -70,13 +74,48 @@ class MatchTraining(OnStudies):
         temperature = {"params": [self.model.log_temperature], "weight_decay": 0.0}
         return [*image, *bert, *decayed(others, self.config.weight_decay), temperature]
 
-    def centre(self) -> None:
-        """Let patches and words start around 0: take the mean of a batch away through the projections' biases. Else all point one way."""
+    def start(self) -> None:
+        """Let patches and words start around 0, else all point one way; with `match.aligned_start` in the reports' space as well."""
+        if self.config.aligned_start:
+            self._align()
+        else:
+            self._centre()
+
+    @torch.no_grad()
+    def _align(self) -> None:
+        """Let both projections expect what the report says, in the directions in which training reports differ most (the first d of the
+        global alignment's space): ridge regressions, one from the mean patch of a film and one from the mean word of its report. Being
+        linear, they place each patch and each word by what it adds. Decision 45.
+        """
+        self.model.eval()
+        said = learn_texts(self.reports, self.config, self.preset.seed)[1][:, : self.config.width]
+        films, words = [], []
+        for rows in in_order(len(self.train), self.config.batch):
+            with mixed_precision():
+                patches = self.model.image(self.films(rows))[self.config.stage - 1].features
+                read, kept = self._words(rows)
+            films.append(patches.float().mean(1).cpu())
+            words.append(((read.float() * kept.unsqueeze(2)).sum(1) / kept.sum(1, keepdim=True)).cpu())
+        for project, means, penalty in ((self.model.project, films, FILM_PENALTY), (self.model.text.project, words, WORD_PENALTY)):
+            found = FilmRidge.fit(torch.cat(means), said, penalty)
+            weight = (found.weights / found.scale.unsqueeze(1)).T  # (r, f); r < d where the reports have fewer terms than that
+            start = project.weight.clone()
+            start[: len(weight)] = (weight * project.weight.norm() / weight.norm()).to(start)
+            processes.take_from_first(project.weight.copy_(start))
+            processes.take_from_first(project.bias.copy_(-start @ found.centre.to(start)))
+
+    def _words(self, rows: list[int]) -> tuple[Float[Tensor, "b k w"], Bool[Tensor, "b k"]]:
+        """What the BERT makes of the tokens of some reports, and which of these are real."""
+        where, tokens = processes.device(), self.model.tokens([self.reports[i] for i in rows])
+        read = self.model.text.bert(input_ids=tokens.ids.to(where), attention_mask=tokens.attention.long().to(where)).last_hidden_state
+        return read, tokens.mask.to(where)
+
+    def _centre(self) -> None:
+        """Take the mean of a batch away through the projections' biases."""
         first = self.batches(0)[0]
         with torch.no_grad():
-            where, tokens = processes.device(), self.model.tokens([self.reports[i] for i in first])
-            words = self.model.text.bert(input_ids=tokens.ids.to(where), attention_mask=tokens.attention.long().to(where))
-            words = words.last_hidden_state[tokens.mask]
+            read, kept = self._words(first)
+            words = read[kept]
             patches = self.model.image(self.films(first))[self.config.stage - 1].features.flatten(0, 1)
             for project, features in ((self.model.project, patches), (self.model.text.project, words)):
                 processes.take_from_first(project.bias.copy_(-project.weight @ features.float().mean(dim=0)))
@@ -170,14 +209,21 @@ def pooled(matcher: AdaMatch, corpus: Corpus, batch: int = 64) -> Float[Tensor, 
 
 
 def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> None:
-    """Train AdaMatch from the classifier's encoder, align films and reports globally, and write both into the model directory.
+    """Train AdaMatch from the classifier's encoder and a BERT that reads, align films and reports globally, and write both into the model
+    directory.
 
     Raises:
         InputError: no split `train` or `val`, or no classifier yet.
     """
     torch.manual_seed(preset.seed)
-    training = MatchTraining(corpus.split("train"), corpus.split("val"), preset, FilmClassifier.load(run.model))
-    training.centre()
+    classifier = FilmClassifier.load(run.model)
+    training = MatchTraining(corpus.split("train"), corpus.split("val"), preset, classifier)
+    if not (resume and run.checkpoint("match").exists()):
+        if preset.words.epochs and not preset.words.pretrained:
+            words = WordsTraining(training.train, training.val, preset, classifier.findings, training.model.tokenizer)
+            run_loop(WORDS, words, run, epochs=preset.words.epochs, seed=preset.seed, resume=resume)
+            training.model.text.bert.load_state_dict(words.model.bert.state_dict())
+        training.start()
     run_loop("match", training, run, epochs=preset.match.epochs, seed=preset.seed, resume=resume)
     if processes.is_first():
         training.model.save(run.model)
