@@ -46,7 +46,7 @@ PARTS = {
     "parts.json",
 }
 TIMED = {"MODEL_CARD.md", "provenance.json"}  # hold the seconds that each stage took
-KILLS = {"classifier": 2, "match": 3, "vqgan": 2, "vqgan_decoder": 2, "llm": 3}
+KILLS = {"classifier": 2, "match_words": 2, "match": 3, "vqgan": 2, "vqgan_decoder": 2, "llm": 3}
 
 
 def hashes(model: Path) -> dict[str, str]:

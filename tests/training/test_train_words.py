@@ -44,7 +44,7 @@ def test_it_learns_hidden_words_the_report_as_a_whole_and_the_findings(reading: 
 def test_a_fifth_of_the_words_is_hidden_and_never_a_special_token(reading: WordsTraining, monkeypatch: pytest.MonkeyPatch):
     given: list[torch.Tensor] = []
     whole = reading.read
-    monkeypatch.setattr(reading, "read", lambda ids, attention, mask: given.append(ids) or whole(ids, attention, mask))
+    monkeypatch.setattr(reading, "read", lambda ids, *others: given.append(ids) or whole(ids, *others))
     for step in range(40):
         torch.manual_seed(step)
         reading.validate()
@@ -54,6 +54,15 @@ def test_a_fifth_of_the_words_is_hidden_and_never_a_special_token(reading: Words
     real = torch.tensor([float(sum(int(i) not in special for i in ids.flatten())) for ids in given]).sum()
     assert 0.17 < hidden / real < 0.27  # one of each batch is always hidden
     assert all((ids[:, 0] == tokenizer.cls_token_id).all() for ids in given)
+
+
+def test_a_batch_holds_reports_of_like_length_and_a_pass_all_of_them(reading: WordsTraining):
+    lengths = [len(report) for report in reading.reports]
+    batches = reading.batches(0)
+    assert sorted(i for batch in batches for i in batch) == list(range(8)) and {len(batch) for batch in batches} == {4}
+    short, long = sorted(batches, key=lambda batch: lengths[batch[0]])
+    assert max(lengths[i] for i in short) <= min(lengths[i] for i in long)
+    assert reading.batches(0) == batches and any(reading.batches(epoch) != batches for epoch in range(1, 6))
 
 
 def test_the_same_seed_reads_the_same(reading: WordsTraining):

@@ -33,6 +33,12 @@ def labels(studies: Sequence[Study], findings: Sequence[str]) -> Float[Tensor, "
     return torch.tensor([[float(finding in found) for finding in findings] for found in shown])
 
 
+def wholes(reports: Sequence[str], preset: Preset) -> Float[Tensor, "n r"]:
+    """Training reports in the global alignment's space, less the usual one; what always says the usual one has a squared error of 1."""
+    said = torch.from_numpy(learn_texts([without_marks(report) for report in reports], preset.match, preset.seed)[1]).float()
+    return said / said.square().mean().sqrt()
+
+
 def learnable(corpus: Corpus, min_films: int) -> list[str]:
     """Findings that enough films show.
 
@@ -85,9 +91,7 @@ class ClassifierTraining(OnStudies):
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, findings: Sequence[str]) -> None:
         self.train, self.val, self.preset = train, val, preset
         self.config = preset.classifier
-        reports = [without_marks(report) for report in train.reports]
-        centred = torch.from_numpy(learn_texts(reports, preset.match, preset.seed)[1]).float()
-        self.said = centred / centred.square().mean().sqrt()  # what always expects the usual report has an error of 1
+        self.said = wholes(train.reports, preset)
         classifier = FilmClassifier.build(preset.encoder, findings, self.config.dropout)
         self.model = Pretraining(classifier, self.said.shape[1]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]

@@ -13,20 +13,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from cyclicxr import processes
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
-from cyclicxr.match.global_alignment import learn_texts
 from cyclicxr.training.augment_text import some_sentences
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import in_order, shuffled_batches
 from cyclicxr.training.optim import cosine, decayed, set_rate
 from cyclicxr.training.precision import mixed_precision
 from cyclicxr.training.stateful import OnStudies
-from cyclicxr.training.train_classifier import labels
+from cyclicxr.training.train_classifier import labels, wholes
 from cyclicxr.words.encoder import build_bert, tokenize
 
 WORDS = "match_words"  # this loop's name: of its checkpoint and its log
 RATE = 1.5e-3  # [ours] AdamW's
 DECAY, WARMUP = 0.01, 0.1  # [ours]
 HIDDEN = 0.2  # [ours] share of the tokens that are to be guessed; BERT: 0.15
+POOL = 8  # [ours] batches whose reports are sorted by length
 PARTLY, SHOWN = 0.5, 0.7  # [ours] of this share of the reports only some sentences are shown
 
 
@@ -47,12 +47,12 @@ class Reader(nn.Module):
         self.bert = bert
         self.word, self.whole, self.finding = (nn.Linear(width, out) for out in (words, directions, findings))
 
-    def forward(self, ids: Tensor, attention: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, attention and real tokens, each (c, k) -> logits of the word at each place (c, k, w), what a report says as a whole (c, r),
-        and logits of the findings (c, f)."""
+    def forward(self, ids: Tensor, attention: Tensor, mask: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, attention, real tokens and hidden ones, each (c, k) -> logits of the h words that are hidden (h, w), what each report says
+        as a whole (c, r), and logits of the findings (c, f)."""
         found = self.bert(input_ids=ids, attention_mask=attention.long()).last_hidden_state
         mean = (found * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
-        return self.word(found), self.whole(mean), self.finding(mean)
+        return self.word(found[hidden]), self.whole(mean), self.finding(mean)
 
 
 class WordsTraining(OnStudies):
@@ -62,16 +62,18 @@ class WordsTraining(OnStudies):
     def __init__(self, train: Corpus, val: Corpus, preset: Preset, findings: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> None:
         self.train, self.val, self.preset, self.tokenizer = train, val, preset, tokenizer
         self.reports = [without_marks(report) for report in train.reports]
-        said = torch.from_numpy(learn_texts(self.reports, preset.match, preset.seed)[1]).float()
-        self.said = said / said.square().mean().sqrt()  # what always says the usual report has an error of 1
+        self.said = wholes(train.reports, preset)
         self.truth = labels(train.studies, findings)
         self.model = Reader(build_bert(preset.words, len(tokenizer)), len(tokenizer), self.said.shape[1], len(findings))
         self.read = processes.parallel(self.model, self.model)
         self.optimizer = torch.optim.AdamW(decayed(self.model, DECAY), lr=RATE)
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Shuffled."""
-        return shuffled_batches(len(self.train), self.preset.match.batch, self.preset.seed, epoch)
+        """Shuffled, reports of like length together: padding takes as long as words."""
+        size, seed = self.preset.match.batch, self.preset.seed
+        pools = [sorted(pool, key=lambda i: len(self.reports[i])) for pool in shuffled_batches(len(self.train), POOL * size, seed, epoch)]
+        alike = [pool[first : first + size] for pool in pools for first in range(0, len(pool), size)]
+        return [alike[i] for (i,) in shuffled_batches(len(alike), 1, seed, epoch)]
 
     def step(self, indices: list[int], progress: float) -> dict[str, float]:
         """One step of AdamW."""
@@ -108,6 +110,6 @@ class WordsTraining(OnStudies):
         ids = tokens.ids.masked_fill(hidden, self.tokenizer.mask_token_id)
         where = processes.device()
         with mixed_precision():
-            word, whole, finding = self.read(ids.to(where), tokens.attention.to(where), tokens.mask.to(where))
-        guessed = functional.cross_entropy(word[hidden.to(where)].float(), tokens.ids[hidden].to(where))
+            word, whole, finding = self.read(*(of.to(where) for of in (ids, tokens.attention, tokens.mask, hidden)))
+        guessed = functional.cross_entropy(word.float(), tokens.ids[hidden].to(where))
         return guessed, whole.float(), finding.float()
