@@ -19,7 +19,7 @@ from cyclicxr.match.peers import SIMILARITY
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training import train_match
 from cyclicxr.training.corpus import Corpus
-from cyclicxr.training.loop import RunDirectory
+from cyclicxr.training.loop import RunDirectory, seconds_spent
 from cyclicxr.training.train_match import MatchTraining, groups_of, similarities, train
 from cyclicxr.training.train_words import WORDS
 from cyclicxr.types import InputError, Study
@@ -151,6 +151,7 @@ def test_the_bert_reads_before_the_matcher_learns_and_only_then(toy_preset: Pres
     log = tmp_path / "logs" / f"{WORDS}.jsonl"
     read, kept = log.read_text(), (run.model / "match.safetensors").read_bytes()
     assert '"hidden words"' in read
+    assert run.records()["match"]["seconds"] == pytest.approx(seconds_spent(run, WORDS) + seconds_spent(run, "match"))
     run.checkpoint(WORDS).unlink()
     train(both, preset, run, resume=True)
     assert log.read_text() == read and (run.model / "match.safetensors").read_bytes() == kept

@@ -231,5 +231,6 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         counted = {"reports cut": tokens.cut, "reports of unknown words": tokens.unknown}
         learned, gained = align(AdaMatch.load(run.model).to(processes.device()), training.train, training.val, preset)
         learned.save(run.model)
-        run.record("match", {**training.validate(), **gained, **counted, "seconds": seconds_spent(run, "match")})
+        seconds = sum(seconds_spent(run, part) for part in (WORDS, "match") if run.checkpoint(part).exists())
+        run.record("match", {**training.validate(), **gained, **counted, "seconds": seconds})
     processes.wait()
