@@ -70,6 +70,7 @@ def joined() -> Iterator[None]:
         speaker.setLevel(logging.WARNING)
     try:
         yield
+        wait()  # none parts while another still speaks to it
     finally:
         speaker.setLevel(level)
         distributed.destroy_process_group()
