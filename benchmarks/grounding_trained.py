@@ -23,7 +23,7 @@ import numpy as np
 from grounding_phantoms import Place, drawn, places_of
 from grounding_scores import CENTRE, PRIOR, RANDOM, blind, scores
 from machine import save_result
-from rows import Row, finished, minutes, opened, pretrain, train_from
+from rows import START, Row, finished, minutes, opened, pretrain, train_from
 
 from cyclicxr.checkpoint import write_json
 from cyclicxr.config import OPENI_SMALL, Preset, override
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, default=None, metavar="DIR", help="draw DIR/grounding.png in place of the measurement")
     asked = parser.parse_args()
     changed = {name: float(value) if "." in value else int(value) for name, _, value in (each.partition("=") for each in asked.set)}
-    preset = override(OPENI_SMALL, {"match.epochs": asked.epochs, "classifier.min_films": min(40, asked.films // 25), **changed})
+    preset = override(OPENI_SMALL, {**START, "match.epochs": asked.epochs, "classifier.min_films": min(40, asked.films // 25), **changed})
     bench = Bench(asked.films, preset, asked.out)
     if asked.pictures:
         corpus, path = bench.corpus(), asked.pictures / "grounding.png"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from machine import save_result
-from rows import Row, finished, minutes, opened, pretrain, train_from
+from rows import START, Row, finished, minutes, opened, pretrain, train_from
 
 from cyclicxr import processes
 from cyclicxr.checkpoint import read_json, write_json
@@ -39,7 +39,6 @@ PRETRAINING = {
     "classifier.words_weight": 0.0,
     "classifier.mixup": 0.0,
 }
-START = {"words.epochs": 0, "match.aligned_start": False}  # likewise: the matcher starts from nothing but the image encoder
 SHIPPED = {name: getattr(OPENI_SMALL.classifier, name.removeprefix("classifier.")) for name in PRETRAINING}
 OURS, WAYS, POOL = "adamatch", (TO_REPORT, TO_FILM), f"batches of {BATCH}"
 FIXED = {"encoder.adaptive": False}

@@ -17,6 +17,7 @@ from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
 from cyclicxr.types import InputError
 
+START = {"words.epochs": 0, "match.aligned_start": False}  # the paper's start, for all rows but those that ask for another (decision 45)
 UNTRAINED = ("codebooks", "vqgan", "language")  # stages that no row trains: their numbers may have changed since
 
 

@@ -17,7 +17,7 @@ from cyclicxr.checkpoint import write_preset
 from cyclicxr.config import SIMILARITIES, EncoderConfig, MatchConfig, Preset, WordsConfig
 from cyclicxr.match import peers
 from cyclicxr.match.adamatch import AdaMatch
-from cyclicxr.match.peers import SIMILARITY, attention, pooled
+from cyclicxr.match.peers import SIMILARITY, attention, mean_word, pooled
 from cyclicxr.types import InputError
 from cyclicxr.words.encoder import build_tokenizer
 
@@ -43,6 +43,11 @@ def slowly(patches: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor
             cosines = [cosine_similarity(word, weights[:, w] @ film, dim=0) for w, word in enumerate(real)]
             local[i, j] = torch.stack(cosines).mul(5).exp().mean().log() / 5
     return overall, local
+
+
+def test_the_mean_word_is_that_of_real_words():
+    words = torch.tensor([[[3.0, 0.0], [1.0, 0.0], [9.0, 9.0]]])
+    assert mean_word(words, torch.tensor([[True, True, False]])).tolist() == [[2.0, 0.0]]
 
 
 def test_pooled_by_hand():

@@ -24,6 +24,12 @@ Both = tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]
 Similarity = Callable[[Float[Tensor, "b n d"], Float[Tensor, "c k d"], Bool[Tensor, "c k"]], Both]
 
 
+def mean_word(words: Float[Tensor, "c k d"], mask: Bool[Tensor, "c k"]) -> Float[Tensor, "c d"]:
+    """The mean over each report's real words; every report has at least one. Words (3, 0), (1, 0) and padding (9, 9): (2, 0)."""
+    weights = mask.unsqueeze(-1).to(words.dtype)
+    return (words * weights).sum(dim=1) / weights.sum(dim=1)
+
+
 def pooled(patches: Float[Tensor, "b n d"], words: Float[Tensor, "c k d"], mask: Bool[Tensor, "c k"]) -> Both:
     """Cosine of the mean patch and the mean word: one vector a film and one a report, the same both ways.
 
@@ -37,9 +43,7 @@ def pooled(patches: Float[Tensor, "b n d"], words: Float[Tensor, "c k d"], mask:
 
     Source: CLIP, and Zhang et al. 2022 (ConVIRT). For patches (2, 0), (0, 2) and words (3, 0), (1, 0): cos((1, 1), (2, 0)) = 0.7071.
     """
-    weights = mask.unsqueeze(-1).to(words.dtype)
-    mean_word = (words * weights).sum(dim=1) / weights.sum(dim=1)
-    similarity = functional.normalize(patches.mean(dim=1), dim=-1) @ functional.normalize(mean_word, dim=-1).t()
+    similarity = functional.normalize(patches.mean(dim=1), dim=-1) @ functional.normalize(mean_word(words, mask), dim=-1).t()
     return similarity, similarity
 
 

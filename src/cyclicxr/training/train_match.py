@@ -17,6 +17,7 @@ from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.match.film_ridge import FilmRidge
 from cyclicxr.match.global_alignment import GlobalAlignment, learn_texts
 from cyclicxr.match.loss import adamatch_loss
+from cyclicxr.match.peers import mean_word
 from cyclicxr.metrics.retrieval import score_retrieval
 from cyclicxr.patches.classifier import FilmClassifier
 from cyclicxr.training.augment import augment
@@ -95,7 +96,7 @@ class MatchTraining(OnStudies):
                 patches = self.model.image(self.films(rows))[self.config.stage - 1].features
                 read, kept = self._words(rows)
             films.append(patches.float().mean(1).cpu())
-            words.append(((read.float() * kept.unsqueeze(2)).sum(1) / kept.sum(1, keepdim=True)).cpu())
+            words.append(mean_word(read.float(), kept).cpu())
         for project, means, penalty in ((self.model.project, films, FILM_PENALTY), (self.model.text.project, words, WORD_PENALTY)):
             found = FilmRidge.fit(torch.cat(means), said, penalty)
             weight = (found.weights / found.scale.unsqueeze(1)).T  # (r, f); r < d where the reports have fewer terms than that
@@ -107,8 +108,7 @@ class MatchTraining(OnStudies):
     def _words(self, rows: list[int]) -> tuple[Float[Tensor, "b k w"], Bool[Tensor, "b k"]]:
         """What the BERT makes of the tokens of some reports, and which of these are real."""
         where, tokens = processes.device(), self.model.tokens([self.reports[i] for i in rows])
-        read = self.model.text.bert(input_ids=tokens.ids.to(where), attention_mask=tokens.attention.long().to(where)).last_hidden_state
-        return read, tokens.mask.to(where)
+        return self.model.text.read(tokens.ids.to(where), tokens.attention.to(where)), tokens.mask.to(where)
 
     def _centre(self) -> None:
         """Take the mean of a batch away through the projections' biases."""

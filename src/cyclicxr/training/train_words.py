@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from cyclicxr import processes
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
+from cyclicxr.match.peers import mean_word
 from cyclicxr.training.augment_text import some_sentences
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import in_order, shuffled_batches
@@ -27,7 +28,7 @@ RATE = 1.5e-3  # [ours] AdamW's
 DECAY, WARMUP = 0.01, 0.1  # [ours]
 HIDDEN = 0.2  # [ours] share of the tokens that are to be guessed; BERT: 0.15
 POOL = 8  # [ours] batches whose reports are sorted by length
-PARTLY, SHOWN = 0.5, 0.7  # [ours] of this share of the reports only some sentences are shown
+PARTLY, SHOWN = 0.5, 0.7  # [ours] of so many reports only so many of their sentences are shown
 
 
 class Reader(nn.Module):
@@ -51,7 +52,7 @@ class Reader(nn.Module):
         """Ids, attention, real tokens and hidden ones, each (c, k) -> logits of the h words that are hidden (h, w), what each report says
         as a whole (c, r), and logits of the findings (c, f)."""
         found = self.bert(input_ids=ids, attention_mask=attention.long()).last_hidden_state
-        mean = (found * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
+        mean = mean_word(found, mask)
         return self.word(found[hidden]), self.whole(mean), self.finding(mean)
 
 
@@ -69,10 +70,11 @@ class WordsTraining(OnStudies):
         self.optimizer = torch.optim.AdamW(decayed(self.model, DECAY), lr=RATE)
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Shuffled, reports of like length together: padding takes as long as words."""
+        """Shuffled, reports of like length together: padding takes as long as words. What is left over for less than half a pool waits
+        for another pass."""
         size, seed = self.preset.match.batch, self.preset.seed
         pools = [sorted(pool, key=lambda i: len(self.reports[i])) for pool in shuffled_batches(len(self.train), POOL * size, seed, epoch)]
-        alike = [pool[first : first + size] for pool in pools for first in range(0, len(pool), size)]
+        alike = [[pool[i] for i in rows] for pool in pools for rows in in_order(len(pool), size)]
         return [alike[i] for (i,) in shuffled_batches(len(alike), 1, seed, epoch)]
 
     def step(self, indices: list[int], progress: float) -> dict[str, float]:

@@ -131,8 +131,13 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Int[Tensor, "c k"], attention: Bool[Tensor, "c k"]) -> Float[Tensor, "c k d"]:
         """Token ids -> features."""
-        words: Tensor = self.project(self.bert(input_ids=ids, attention_mask=attention.long()).last_hidden_state)
+        words: Tensor = self.project(self.read(ids, attention))
         return words
+
+    def read(self, ids: Int[Tensor, "c k"], attention: Bool[Tensor, "c k"]) -> Float[Tensor, "c k w"]:
+        """Token ids -> what the BERT makes of them, before the projection."""
+        found: Tensor = self.bert(input_ids=ids, attention_mask=attention.long()).last_hidden_state
+        return found
 
 
 def build_bert(config: WordsConfig, vocabulary: int) -> PreTrainedModel:
