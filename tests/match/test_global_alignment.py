@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cyclicxr.config import MatchConfig
 from cyclicxr.match.film_ridge import FilmRidge
-from cyclicxr.match.global_alignment import TERMS, GlobalAlignment, TextSpace
+from cyclicxr.match.global_alignment import TERMS, GlobalAlignment, TextSpace, words_of
 from cyclicxr.types import InputError
 
 FINDINGS = ["effusion", "nodule", "cardiomegaly", "fracture"]
@@ -52,6 +52,25 @@ def test_a_text_is_its_terms_once_each_by_their_rarity():
     """clear 1 x 1, effusion 1 x 2: (1, 2) / 5^.5, however often and however they are written."""
     found = by_hand().embed(["Clear, clear; EFFUSION", "effusion"])
     torch.testing.assert_close(found, torch.tensor([[1.0, 2.0], [0.0, 5**0.5]]) / 5**0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the heart is normal", ["the", "heart", "is", "normal"]),
+        ("no large effusion, heart normal", ["no", "no-large", "no-effusion", "heart", "normal"]),
+        ("heart enlarged without edema. effusion", ["heart", "enlarged", "without", "no-edema", "effusion"]),
+        ("no nodule no mass: clear", ["no", "no-nodule", "no-no", "no-mass", "clear"]),
+        ("normal; 2 ribs", ["normal", "ribs"]),
+        ("", []),
+    ],
+)
+def test_a_denied_word_is_another_word_up_to_the_next_stop(text: str, words: list[str]):
+    assert words_of(text) == words
+
+
+def test_a_text_that_denies_a_term_does_not_hold_it():
+    assert by_hand().embed(["no effusion", "clear"]).tolist() == [[0, 0], [1, 0]]
 
 
 def test_similarity_is_their_cosine():
@@ -120,3 +139,7 @@ def test_words_are_the_single_ones_among_the_terms():
     space = learned()[0].text
     assert {"there", "is", "heart", "normal", *FINDINGS} > space.words  # what every report holds is no term
     assert set(FINDINGS) <= space.words
+
+
+def test_a_word_that_is_always_denied_is_known_all_the_same():
+    assert TextSpace(("no-edema", "no no-edema"), torch.ones(2), torch.eye(2), torch.zeros(2)).words == {"edema"}

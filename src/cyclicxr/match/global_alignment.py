@@ -2,14 +2,17 @@
 form; knows neither patches nor the places of words.
 
 MaxSim says which patch speaks for which word, and averages over all of them: a film's one finding is a word among forty. Here a text is the
-words it holds, each by how rare it is, and a film is what ridge regression expects its report to hold (docs/decisions/0033).
+words it holds, each by how rare it is, a denied word another than the same affirmed, and a film is what ridge regression expects its report
+to hold (docs/decisions/0033).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,12 +30,40 @@ from cyclicxr.match.film_ridge import FilmRidge
 from cyclicxr.types import InputError
 
 WEIGHTS, TERMS = "global.safetensors", "global.json"
-_TOKEN = r"[a-z]+"
+NOT = "no-"  # stands before a word that is denied
+_TOKEN = re.compile(r"[a-z]+|[.,;:]")
+_DENIALS = frozenset({"no", "without"})
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a lower-case text, letters alone; those that a "no" or "without" denies, to the next comma or the end of the clause, are
+    words of their own.
+
+    Examples:
+        >>> words_of("no large effusion, heart normal")
+        ['no', 'no-large', 'no-effusion', 'heart', 'normal']
+    """
+    words: list[str] = []
+    denied = False
+    for token in _TOKEN.findall(text):
+        if not token.isalpha():
+            denied = False
+        elif denied:
+            words.append(NOT + token)
+        else:
+            words.append(token)
+            denied = token in _DENIALS
+    return words
+
+
+def _counter(**more: Any) -> CountVectorizer:
+    """Which words and pairs of words a text holds, 0 or 1 each."""
+    return CountVectorizer(binary=True, ngram_range=(1, 2), tokenizer=words_of, token_pattern=None, **more)
 
 
 @dataclass(frozen=True)
 class TextSpace:
-    """The linear space of texts: the words and pairs of words that they hold, each by how rare it is, in few directions.
+    """The linear space of texts: the words and pairs of words that they hold (`words_of`), each by how rare it is, in few directions.
 
     Args:
         terms: t words and pairs of words, in the order of the columns.
@@ -48,8 +79,8 @@ class TextSpace:
 
     @property
     def words(self) -> frozenset[str]:
-        """The single words among the terms, lower case: those of `global_least` training reports."""
-        return frozenset(term for term in self.terms if " " not in term)
+        """The single words among the terms, lower case: those of `global_least` training reports, affirmed or denied."""
+        return frozenset(term.removeprefix(NOT) for term in self.terms if " " not in term)
 
 
 def learn_texts(reports: Sequence[str], config: MatchConfig, seed: int) -> tuple[TextSpace, Float[np.ndarray, "n r"]]:
@@ -63,14 +94,14 @@ def learn_texts(reports: Sequence[str], config: MatchConfig, seed: int) -> tuple
     Raises:
         InputError: fewer than two terms are in `global_least` reports.
     """
-    counter = CountVectorizer(binary=True, ngram_range=(1, 2), min_df=min(config.global_least, len(reports)), token_pattern=_TOKEN)
+    terms = _counter(min_df=min(config.global_least, len(reports)))
     try:
-        counts = counter.fit_transform(reports)
+        counts = terms.fit_transform(reports)
     except ValueError:
         counts = sparse.csr_matrix((len(reports), 0))
     held = counts.getnnz(axis=0)
     telling = held < counts.shape[0]  # what all reports hold tells them apart as little as what few hold
-    counts, names = counts[:, telling], counter.get_feature_names_out()[telling] if counts.shape[1] else ()
+    counts, names = counts[:, telling], terms.get_feature_names_out()[telling] if counts.shape[1] else ()
     if counts.shape[1] < 2:
         few = f"fewer than two terms are in {config.global_least} of {len(reports)} reports"
         raise InputError(f"global alignment: {few}; give more reports")
@@ -119,7 +150,7 @@ class GlobalAlignment:
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "c r"]:
         """Texts as unit vectors; one that holds no term is the zero vector less the usual report, as any other."""
         space = self.text
-        counts = CountVectorizer(binary=True, ngram_range=(1, 2), vocabulary=space.terms, token_pattern=_TOKEN).transform(texts)
+        counts = _counter(vocabulary=space.terms).transform(texts)
         held = torch.from_numpy(counts.toarray()).float() * space.rarity
         return functional.normalize(held @ space.directions - space.usual, dim=-1)
 
