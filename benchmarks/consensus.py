@@ -32,8 +32,7 @@ COUNTS = (4, 16, 64)
 def sampled(model: cyclicxr.Model, film: torch.Tensor) -> tuple[list[str], FilmPatches]:
     """All reports that were sampled for a film, and its patches."""
     patches = model.matcher.encode_films(film)
-    keywords = [keyword.text for keyword in model.textual.match_patches(model.matcher, patches)[0]]
-    return next(model.llm.candidates(model.vqgan.encode(film).flatten(1), [keywords])), patches
+    return next(model.llm.candidates(model.vqgan.encode(film).flatten(1), model.hints.of(model.matcher, patches))), patches
 
 
 def main() -> None:

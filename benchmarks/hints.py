@@ -29,6 +29,7 @@ from cyclicxr.evaluate.drawn_findings import MEAN, Finder, finder_of
 from cyclicxr.evaluate.report_tables import report_tables
 from cyclicxr.evaluate.reports import raw_reports
 from cyclicxr.evaluate.system import Case, over_films
+from cyclicxr.language.llm import LanguageModel
 from cyclicxr.language.prompt import IGNORED, Example, collate
 from cyclicxr.metrics.interval import Statistic
 from cyclicxr.training.corpus import Corpus, load_corpus
@@ -69,7 +70,7 @@ def material_of(model: Model, case: Case) -> Material:
     for films in batches(case.cases):
         patches = model.matcher.encode_films(films)
         codes.append(model.vqgan.encode(films).flatten(1))
-        keywords += [[word.text for word in found] for found in model.textual.match_patches(model.matcher, patches)]
+        keywords += model.hints.of(model.matcher, patches)
     ids, reports = [study.id for study in case.cases.studies], list(case.cases.reports)
     keypatches = keypatch_codes(model.visual, model.matcher, ids, reports)
     named = model.textual.named(reports, extractor(model.preset.codebooks))
@@ -88,13 +89,13 @@ def conditions(material: Material, seed: int) -> dict[str, Material]:
 
 
 @torch.inference_mode()
-def nats(model: Model, examples: Sequence[Example], done: Callable[[int], None]) -> tuple[list[float], list[int]]:
+def nats(llm: LanguageModel, examples: Sequence[Example], done: Callable[[int], None]) -> tuple[list[float], list[int]]:
     """Of each example's response: nats of all its tokens, and how many they are."""
     totals, counts = [], []
     for i, each in enumerate(examples):
-        batch = collate([each], model.llm.vocabulary.padding)
+        batch = collate([each], llm.vocabulary.padding)
         counts.append(int((batch.labels != IGNORED).sum()))
-        totals.append(float(model.llm.loss(batch)) * counts[-1])
+        totals.append(float(llm.loss(batch)) * counts[-1])
         done(i + 1)
     return totals, counts
 
@@ -106,7 +107,7 @@ def reported(model: Model, films: Corpus, given: Material, done: Callable[[int],
     for texts in model.llm.candidates(given.codes[0], given.keywords[0]):
         written += model.compose(model.matcher.encode_films(films.films([len(written)])), [texts])
         done(len(written))
-    return Row(written, *nats(model, [validation_report(model.llm, given, i) for i in range(len(given))], done))
+    return Row(written, *nats(model.llm, [validation_report(model.llm, given, i) for i in range(len(given))], done))
 
 
 @torch.inference_mode()
@@ -117,7 +118,7 @@ def drawn(model: Model, films: Corpus, given: Material, done: Callable[[int], No
         some = slice(start, start + FILMS)
         codes += model.llm.draw(given.reports[some], given.keypatches[some], SEED, given.named[some]).tolist()
         done(len(codes))
-    return Row(codes, *nats(model, [validation_drawing(model.llm, given, i) for i in range(len(given))], done))
+    return Row(codes, *nats(model.llm, [validation_drawing(model.llm, given, i) for i in range(len(given))], done))
 
 
 def kept(path: Path, about: Mapping[str, Any], make: Callable[[], Row]) -> Row:

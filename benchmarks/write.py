@@ -18,7 +18,7 @@ from drawn_reader_tables import drawn_reader, drawn_reader_targets
 from evaluation_targets import evaluation_targets
 from gpu_tables import gpu
 from grounding_tables import grounding_trained
-from hints_tables import hints
+from hints_tables import hint_forms, hints
 from large_model_tables import large_model, large_model_targets
 from sections import load, made_by, met, plain_table, section, short
 from serving_tables import serving
@@ -307,6 +307,7 @@ SECTIONS: tuple[Callable[[Path], Iterator[str]], ...] = (
     peers,
     consensus,
     hints,
+    hint_forms,
     training,
     scaling,
     speed,

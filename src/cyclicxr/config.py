@@ -203,11 +203,15 @@ class LanguageConfig:
     learning_rate: float = 1.6e-3  # [ours] paper 4.1: 5e-6 (fine-tuning)
     weight_decay: float = 0.05  # [ours]
     warmup: float = 0.05  # [ours]
-    drawing_repeats: int = 2  # [ours] in one pass each film is drawn so often,
+    drawing_repeats: int = 2  # [ours] in one pass each film is drawn so often, 0 is reports alone,
     report_repeats: int = 1  # [ours] and reported so often
     film_variants: int = 6  # [ours] encodings of each training film, the first as it is, the others moved and regreyed
     film_share: float = 0.2  # [ours] share of a film's tokens that the model sees while it learns to report, all of them at the end
     hints: str = "film"  # [ours] keywords a report is learned with: those matched to its "film" (paper), or those the "report" affirms
+    keyword_details: bool = (
+        False  # [ours] each keyword of a film with how likely it is and where ("left base"); the paper's is the word alone
+    )
+    sentence_hints: int = 0  # [ours] sentences of many training reports behind the keywords, those that the film calls for most
     keyword_dropout: float = 0.5  # [ours] mean share of hints left out while training
     drawing_keywords: bool = True  # [ours] a drawing's prompt also holds the keywords that its report affirms; the paper's has none
     guidance_dropout: float = 0.1  # [ours] share of drawings learned without a report, for classifier-free guidance
@@ -223,6 +227,11 @@ class LanguageConfig:
     def __post_init__(self) -> None:
         _require(self.weights in WEIGHTS, f"language.weights: '{self.weights}' is not one of {', '.join(WEIGHTS)}")
         _require(self.hints in HINTS, f"language.hints: '{self.hints}' is neither of {', '.join(HINTS)}")
+        told = self.keyword_details or self.sentence_hints
+        _require(
+            not told or self.hints == "film", "language.hints: 'report' has neither keyword_details nor sentence_hints; set it to 'film'"
+        )
+        _require(self.sentence_hints >= 0, f"language.sentence_hints: {self.sentence_hints} is below 0; 0 is none")
         _require(self.lora_rank >= 0, f"language.lora_rank: {self.lora_rank} is below 0; 0 is full fine-tuning")
         _require(not self.lora_rank or bool(self.pretrained), "language.lora_rank: LoRA needs a pretrained model; set language.pretrained")
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cyclicxr.checkpoint import read_preset
 from cyclicxr.codebooks.entities import affirmed_findings, extractor, findings_in
+from cyclicxr.codebooks.hints import FilmHints
 from cyclicxr.codebooks.support import Support, consistency, evidence, evidence_on
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
@@ -93,7 +94,7 @@ class Model:
         preset: the numbers.
         matcher: AdaMatch.
         alignment: film and text as wholes.
-        textual: keywords.
+        hints: what the language model is told of a film; `textual` is its keywords.
         visual: keypatches.
         vqgan: film <-> image tokens.
         llm: prompt -> report or image tokens.
@@ -107,7 +108,7 @@ class Model:
         preset: Preset,
         matcher: AdaMatch,
         alignment: GlobalAlignment,
-        textual: TextualCodebook,
+        hints: FilmHints,
         visual: VisualCodebook,
         vqgan: VQGAN,
         llm: LanguageModel,
@@ -115,7 +116,8 @@ class Model:
         classifier: FilmClassifier | None,
         info: dict[str, str],
     ) -> None:
-        self.preset, self.matcher, self.alignment, self.textual, self.visual = preset, matcher, alignment, textual, visual
+        self.preset, self.matcher, self.alignment, self.visual = preset, matcher, alignment, visual
+        self.hints, self.textual = hints, hints.textual
         self.vqgan, self.llm, self.support, self.classifier, self.info = vqgan, llm, support, classifier, info
 
     @classmethod
@@ -127,11 +129,12 @@ class Model:
         """
         directory = find_model(name_or_dir)
         hashes, preset = check_parts(directory), read_preset(directory)
+        alignment, textual = GlobalAlignment.load(directory), TextualCodebook.load(directory / "textual_codebook.json")
         return cls(
             preset,
             AdaMatch.load(directory),
-            GlobalAlignment.load(directory),
-            TextualCodebook.load(directory / "textual_codebook.json"),
+            alignment,
+            FilmHints.load(directory, preset.language, textual, alignment),
             VisualCodebook.load(directory),
             VQGAN.load(directory / "vqgan.safetensors", preset.vqgan),
             LanguageModel.load(directory / "llm"),
@@ -277,12 +280,12 @@ class Model:
             befores: what the report says before each sentence, "" at its beginning.
             texts: the sentences.
         """
-        codes, keywords = [], []
+        codes, hints = [], []
         for some in _batches(pixels):
             codes.append(self.vqgan.encode(some).flatten(1))
-            keywords += [[keyword.text for keyword in film] for film in self.textual.match(self.matcher, some)]
+            hints += self.hints.of(self.matcher, self.matcher.encode_films(some))
         rows = list(films)
-        return self.llm.likelihood(torch.cat(codes)[rows], [keywords[film] for film in rows], befores, texts)
+        return self.llm.likelihood(torch.cat(codes)[rows], [hints[film] for film in rows], befores, texts)
 
     def compose(self, patches: FilmPatches, sampled: Iterable[Sequence[str]]) -> list[str]:
         """Patches of films, and sampled reports of each -> a report each (decision 24)."""
@@ -305,7 +308,7 @@ class Model:
 
     def _write(self, pixels: Float[Tensor, "b 1 h w"], patches: FilmPatches, keywords: list[list[MatchedKeyword]]) -> list[str]:
         codes = self.vqgan.encode(pixels).flatten(1)
-        return self.compose(patches, self.llm.candidates(codes, [[keyword.text for keyword in film] for film in keywords]))
+        return self.compose(patches, self.llm.candidates(codes, self.hints.told(patches, keywords)))
 
     def _draw(self, text: str, seed: int, clock: Stopwatch) -> tuple[Float[Tensor, "1 1 h w"], tuple[KeypatchRecord, ...], tuple[int, ...]]:
         with clock("keypatches"):

@@ -21,7 +21,14 @@ FILES: Mapping[str, Sequence[str]] = {  # of each part: files and folders
     "classifier": ("classifier.safetensors", "findings.json"),
     "match": ("match.safetensors", "text_tokenizer", "global.safetensors", "global.json"),
     "vqgan": ("vqgan.safetensors",),
-    "codebooks": ("textual_codebook.json", "textual_reader.safetensors", "visual_codebook.safetensors", "support.json", "thumbnails"),
+    "codebooks": (
+        "textual_codebook.json",
+        "textual_reader.safetensors",
+        "visual_codebook.safetensors",
+        "support.json",
+        "thumbnails",
+        "sentences.json",
+    ),
     "llm": ("llm",),
 }
 MADE_FROM: Mapping[str, Sequence[str]] = {

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from cyclicxr.checkpoint import load_tensors, read_json, write_json
 from cyclicxr.codebooks.entities import extractor
+from cyclicxr.codebooks.sentences import SentenceBook
 from cyclicxr.codebooks.support import Support
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
 from cyclicxr.config import OPENI_SMALL, Preset, override
 from cyclicxr.language.llm import LanguageModel
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training import llm_material, train_llm
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.llm_material import gather, retold
 from cyclicxr.training.loop import RunDirectory
+from cyclicxr.training.train_codebooks import sentence_book
 from cyclicxr.training.train_match import align
 from cyclicxr.types import Study
 from cyclicxr.words.encoder import train_tokenizer
@@ -118,6 +122,39 @@ def test_a_training_film_is_hinted_as_if_it_had_not_taught_the_codebook(preset, 
     assert taught == [(12, (12, len(TextualCodebook.load(run.model / "textual_codebook.json").keywords)))]
     assert found.keywords[0] == [[]] * 5 + own.keywords[0][5:]
     assert torch.equal(found.codes[0], own.codes[0])
+
+
+def test_more_of_a_film_stands_in_its_hints_where_that_is_asked_for(preset, corpus, run, tmp_path, monkeypatch):
+    """Keywords with their details, and sentences; of a training film by an alignment that was not taught with it."""
+    own, train = RunDirectory(tmp_path / "run"), corpus.split("train")
+    shutil.copytree(run.model, own.model)
+    asked = override(preset, {"language.keyword_details": True, "language.sentence_hints": 2})
+    sentence_book(AdaMatch.load(own.model), GlobalAlignment.load(own.model), train, asked).save(own.model)
+    sentences = SentenceBook.load(own.model).texts
+    assert "Calcified granuloma in the right upper lobe." in sentences
+    plain, found = gather(train, preset, own, 1), gather(train, asked, own, 1)
+    for words, hints in zip(plain.keywords[0], found.keywords[0], strict=True):
+        assert [hint.split(" of 10 ")[0].rpartition(" ")[0] for hint in hints[:-2]] == words
+        assert set(hints[-2:]) <= set(sentences)
+
+
+def test_a_training_film_is_told_sentences_as_if_it_had_not_taught_the_alignment(preset, corpus, run, tmp_path, monkeypatch):
+    """The alignment of each stretch of films says its number."""
+    own, train = RunDirectory(tmp_path / "run"), corpus.split("train")
+    shutil.copytree(run.model, own.model)
+    asked = override(preset, {"language.sentence_hints": 1})
+    SentenceBook(("No effusion.",), torch.zeros(1), torch.ones(1)).save(own.model)
+    stretches = [range(5), range(5, 12)]
+
+    def held_out(self, films, reports, config, seed):
+        assert (len(films), len(reports)) == (12, 12)
+        return [(part, replace(self, deviations=torch.full((3,), float(i)))) for i, part in enumerate(stretches)]
+
+    monkeypatch.setattr(GlobalAlignment, "held_out", held_out)
+    monkeypatch.setattr(TextualCodebook, "held_out", lambda self, films, affirmed: [(part, self) for part in stretches])
+    monkeypatch.setattr(SentenceBook, "match", lambda self, alignment, films, number: [[f"of {alignment.deviations[0]:.0f}"]] * len(films))
+    found = gather(train, asked, own, 1, taught=True)
+    assert [hints[-1] for hints in found.keywords[0]] == ["of 0"] * 5 + ["of 1"] * 7
 
 
 def test_material_is_made_once(preset, corpus, run, monkeypatch):

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from cyclicxr.codebooks.sentences import SentenceBook
 from cyclicxr.codebooks.support import Support
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
-from cyclicxr.config import CodebooksConfig, MatchConfig, Preset
+from cyclicxr.config import CodebooksConfig, LanguageConfig, MatchConfig, Preset
 from cyclicxr.training import train_codebooks
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory
@@ -75,6 +76,19 @@ def run(tmp_path, monkeypatch) -> RunDirectory:
     run = RunDirectory(tmp_path)
     run.model.mkdir()
     return run
+
+
+def test_sentences_are_kept_where_hints_ask_for_them(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    book = SentenceBook(("No effusion.",), torch.zeros(1), torch.ones(1))
+    monkeypatch.setattr(train_codebooks.GlobalAlignment, "load", lambda folder: "alignment")
+    monkeypatch.setattr(train_codebooks, "sentence_book", lambda *given: asked.append(given) or book)
+    sizes = CodebooksConfig(pairs=3, keypatches_per_pair=2)
+    train_codebooks.train(corpus(), Preset(codebooks=sizes), run, resume=False)
+    assert not (run.model / "sentences.json").exists()
+    train_codebooks.train(corpus(), Preset(codebooks=sizes, language=LanguageConfig(sentence_hints=2)), run, resume=False)
+    assert SentenceBook.load(run.model).texts == book.texts
+    assert [given[1] for given in asked] == ["alignment"]
 
 
 def test_the_stage_writes_both_codebooks_and_what_they_are_worth(run: RunDirectory) -> None:

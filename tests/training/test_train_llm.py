@@ -70,6 +70,16 @@ def test_films_may_be_drawn_more_often_than_they_are_reported():
     assert torch.isfinite(torch.tensor(toy.step(batches[0], 0.1)["loss"]))
 
 
+def test_reports_may_be_learned_alone():
+    toy = trainer(dataclasses.replace(TOY, drawing_repeats=0, report_repeats=1))
+    batches = toy.batches(0)
+    assert sorted(index for batch in batches for index in batch) == list(range(20))
+    assert toy.share([1, 2, 3, 4], 1, 2) == [2, 4]
+    learned = toy.step(batches[0], 0.1)
+    assert learned["loss"] == learned["report"]
+    assert "drawing" not in learned
+
+
 def test_batches_follow_from_seed_and_epoch_alone():
     assert trainer().batches(1) == trainer().batches(1)
     assert trainer().batches(0) != trainer().batches(1)

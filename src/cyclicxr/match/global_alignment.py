@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, write_json
 from cyclicxr.config import MatchConfig
-from cyclicxr.match.film_ridge import FilmRidge
+from cyclicxr.match.film_ridge import FilmRidge, fit_held_out
 from cyclicxr.types import InputError
 
 WEIGHTS, TERMS = "global.safetensors", "global.json"
@@ -142,6 +142,13 @@ class GlobalAlignment:
         """
         text, said = learn_texts(reports, config, seed)
         return cls(text, FilmRidge.fit(films, said, config.global_penalty), torch.ones(3))
+
+    def held_out(
+        self, films: Float[Tensor, "n f"], reports: Sequence[str], config: MatchConfig, seed: int
+    ) -> list[tuple[range, GlobalAlignment]]:
+        """For each stretch of the training films, this alignment with a map that was not taught with them; arguments as of `fit`."""
+        said = learn_texts(reports, config, seed)[1]
+        return [(part, replace(self, film=film)) for part, film in fit_held_out(films, said, config.global_penalty)]
 
     def expect(self, films: Float[Tensor, "b f"]) -> Float[Tensor, "b r"]:
         """The report that a film calls for, as a unit vector."""

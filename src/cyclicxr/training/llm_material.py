@@ -11,19 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cyclicxr import processes
 from cyclicxr.checkpoint import load_tensors, read_json, save_tensors, write_json
 from cyclicxr.codebooks.entities import extractor
+from cyclicxr.codebooks.hints import FilmHints
 from cyclicxr.codebooks.reader import WEIGHTS as READER
+from cyclicxr.codebooks.sentences import FILE as SENTENCES
 from cyclicxr.codebooks.textual import TextualCodebook
 from cyclicxr.codebooks.visual import VisualCodebook
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.language.prompt import has_words
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.parts import hashes
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.augment import augment
@@ -35,7 +38,10 @@ from cyclicxr.training.train_match import pooled
 log = logging.getLogger(__name__)
 
 BATCH = 32
-PARTS = ("match.safetensors", "vqgan.safetensors", "textual_codebook.json", READER, "visual_codebook.safetensors")
+PARTS = (
+    *("match.safetensors", "global.safetensors", "vqgan.safetensors"),
+    *("textual_codebook.json", READER, SENTENCES, "visual_codebook.safetensors"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Material:
 
     Args:
         codes: (v, n, s) codes of the films.
-        keywords: of each variant of each film, the most telling first: matched to it, or those that its report affirms.
+        keywords: of each variant of each film, the most telling first: matched to it (with all that `FilmHints` says), or those that its
+            report affirms.
         named: keywords that each report affirms, for the film drawn from it.
         keypatches: codes of each report's keypatches; never one of the study itself.
         reports: without marks of removed words.
@@ -73,7 +80,8 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
         hints: keywords "film", matched to each variant, or "report", those that the report affirms itself.
         taught: these films taught the codebook; each is matched as if it had not.
     """
-    stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, f'{variants} {hints} {taught}')}"
+    asked = f"{variants} {hints} {taught} {preset.language.keyword_details} {preset.language.sentence_hints}"
+    stored = run.root / "cache" / f"llm-{_fingerprint(corpus, preset, run.model, asked)}"
     reports, ids = [without_marks(report) or report for report in corpus.reports], [study.id for study in corpus.studies]
     if stored.with_suffix(".json").exists():
         found, tensors = read_json(stored.with_suffix(".json")), load_tensors(stored.with_suffix(".safetensors"))
@@ -83,10 +91,11 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     codebook = TextualCodebook.load(run.model / "textual_codebook.json")
     finder = extractor(preset.codebooks)
     looking = copy.deepcopy(matcher).to(processes.device())
-    readers: Sequence[tuple[range, TextualCodebook | None]] = [(range(len(corpus)), None if hints == "report" else codebook)]
-    if hints == "film" and taught and codebook.reader is not None:
-        readers = codebook.held_out(pooled(looking, corpus, BATCH), codebook.affirmed(reports, finder))
-    codes, keywords = _films(corpus, preset, run.model, matcher, looking, readers, variants)
+    told = FilmHints.load(run.model, preset.language, codebook, GlobalAlignment.load(run.model))
+    tellers: Sequence[tuple[range, FilmHints | None]] = [(range(len(corpus)), None if hints == "report" else told)]
+    if hints == "film" and taught:
+        tellers = _untaught(told, pooled(looking, corpus, BATCH), reports, codebook.affirmed(reports, finder), preset)
+    codes, keywords = _films(corpus, preset, run.model, matcher, looking, tellers, variants)
     named = codebook.named(reports, finder)
     if hints == "report":
         keywords = [named] * variants
@@ -104,6 +113,19 @@ def retold(material: Material, written: Sequence[str], preset: Preset, run: RunD
     return replace(material, reports=reports, named=named, keypatches=keypatches)
 
 
+def _untaught(
+    hints: FilmHints, films: Float[Tensor, "c f"], reports: Sequence[str], affirmed: Bool[Tensor, "c w"], preset: Preset
+) -> list[tuple[range, FilmHints]]:
+    """For each stretch of the training films, hints by parts that were not taught with them."""
+    codebooks = [(range(len(reports)), hints.textual)] if hints.textual.reader is None else hints.textual.held_out(films, affirmed)
+    if hints.sentences is None:
+        return [(part, hints.by(codebook, hints.alignment)) for part, codebook in codebooks]
+    alignments = hints.alignment.held_out(films, reports, preset.match, preset.seed)
+    if hints.textual.reader is None:
+        codebooks = [(part, hints.textual) for part, _ in alignments]
+    return [(part, hints.by(codebook, alignment)) for (part, alignment), (_, codebook) in zip(alignments, codebooks, strict=True)]
+
+
 @torch.inference_mode()
 def _films(
     corpus: Corpus,
@@ -111,29 +133,30 @@ def _films(
     model: Path,
     matcher: AdaMatch,
     looking: AdaMatch,
-    readers: Sequence[tuple[range, TextualCodebook | None]],
+    tellers: Sequence[tuple[range, FilmHints | None]],
     variants: int,
 ) -> tuple[Tensor, list[list[list[str]]]]:
-    """Codes and keywords of each variant of each film; `looking` is the matcher's copy on the device. No keywords where a stretch of films
-    has no codebook that reads it.
+    """Codes and hints of each variant of each film; `looking` is the matcher's copy on the device. No hints where a stretch of films has
+    no one who tells them.
     """
     where = processes.device()
     vqgan = VQGAN.load(model / "vqgan.safetensors", preset.vqgan).to(where)
-    batches = [([films[i] for i in rows], codebook) for films, codebook in readers for rows in in_order(len(films), BATCH)]
+    batches = [([films[i] for i in rows], teller) for films, teller in tellers for rows in in_order(len(films), BATCH)]
     codes: list[Tensor] = []
     keywords: list[list[list[str]]] = []
     for variant in range(variants):
         torch.manual_seed(preset.seed + variant)
-        rows, found = [], []
-        for batch, codebook in batches:
+        rows: list[Tensor] = []
+        found: list[list[str]] = []
+        for batch, teller in batches:
             pixels = corpus.films(batch).to(where)
             pixels = augment(pixels) if variant else pixels
             with mixed_precision() if variant else nullcontext():  # the film itself as it will be encoded when it matters
                 rows.append(vqgan.encode(pixels).flatten(1).cpu())
-                if codebook is not None:
-                    found += codebook.match_patches(matcher, looking.encode_films(pixels).cpu())
+                if teller is not None:
+                    found += teller.of(matcher, looking.encode_films(pixels).cpu())
         codes.append(torch.cat(rows))
-        keywords.append([[keyword.text for keyword in film] for film in found])
+        keywords.append(found)
     return torch.stack(codes), keywords
 
 

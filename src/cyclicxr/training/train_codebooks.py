@@ -16,16 +16,19 @@ from torch import Tensor
 
 from cyclicxr.codebooks.entities import Extractor, extractor, findings_in
 from cyclicxr.codebooks.matcher import Matcher
+from cyclicxr.codebooks.sentences import SentenceBook, said_by
 from cyclicxr.codebooks.support import Support, evidence_on
 from cyclicxr.codebooks.textual import TextualCodebook, keyword_auc
 from cyclicxr.codebooks.visual import FILMS, VisualCodebook
 from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.match.adamatch import AdaMatch
+from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.changed_text import change_reports
 from cyclicxr.training.corpus import Corpus
 from cyclicxr.training.loop import RunDirectory, in_order
+from cyclicxr.training.train_match import pooled
 from cyclicxr.types import InputError
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,8 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     ids = [study.id for study in learned.studies]
     visual = VisualCodebook.build(matcher, vqgan, learned.pixels, learned.reports, ids, preset.codebooks)
     visual.save(run.model)
+    if preset.language.sentence_hints:
+        sentence_book(matcher, GlobalAlignment.load(run.model), learned, preset).save(run.model)
     support = fit_support(matcher, textual, visual, held_out, preset)
     support.save(run.model)
     seconds = time.monotonic() - started
@@ -69,6 +74,15 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
         "codebooks",
         {**measure(textual, visual, matcher, held_out, finder), "support_auc": support.auc, "shift_kept": kept, "seconds": seconds},
     )
+
+
+@torch.inference_mode()
+def sentence_book(matcher: AdaMatch, alignment: GlobalAlignment, learned: Corpus, preset: Preset) -> SentenceBook:
+    """The sentences that at least `match.global_least` training reports say, and how much the training films call for each."""
+    reports, films = [without_marks(report) for report in learned.reports], pooled(matcher, learned)
+    texts = said_by(reports, min(preset.match.global_least, len(reports)))
+    parts = alignment.held_out(films, reports, preset.match, preset.seed)
+    return SentenceBook.build(torch.cat([untaught.similarity(films[list(part)], texts) for part, untaught in parts]), texts)
 
 
 @torch.inference_mode()

@@ -87,26 +87,28 @@ class LanguageTrainer(Stateful):
         size = max(1, self.cfg.batch // (draws + reports))
         before = self.cfg.epochs if self.goes_on else 0
         generator = torch.Generator().manual_seed(self.preset.seed * 1009 + before + epoch)
-        drawn = self._bucketed(range(draws * n), draws * size, generator)
+        drawn = self._bucketed(range(draws * n), draws * size, generator) if draws else []
         reported = self._bucketed(range(draws * n, (draws + reports) * n), reports * size, generator)
-        return [drawings + texts for drawings, texts in zip(drawn, reported, strict=True)]
+        return [drawings + texts for drawings, texts in zip(drawn, reported, strict=True)] if draws else reported
 
     def step(self, indices: list[int], progress: float) -> dict[str, float]:
         """One step on the sum of both directions' mean losses. Source: L_text + L_img, Eqs. (10), (11)."""
         self.model.train()
         share = self.cfg.film_share if progress < WHOLE_FILMS and not self.goes_on else 1.0
-        drawings = self._batch([self._drawing(self._film(i)) for i in indices if self._is_drawing(i)])
-        reports = self._batch([self._report(self._film(i), share) for i in indices if not self._is_drawing(i)])
+        drawings = [self._drawing(self._film(i)) for i in indices if self._is_drawing(i)]
+        reports = [self._report(self._film(i), share) for i in indices if not self._is_drawing(i)]
+        batches = {name: self._batch(some) for name, some in (("drawing", drawings), ("report", reports)) if some}
         with mixed_precision():
-            drawing, report = self.losses(drawings, reports)
-        drawing, report = drawing * _weight(drawings), report * _weight(reports)
+            means = self.losses(*batches.values())
+        losses = {name: mean * _weight(batch) for (name, batch), mean in zip(batches.items(), means, strict=True)}
+        loss = sum(losses.values(), torch.zeros(()))
         rate = self.cfg.learning_rate * (GENERATED_RATE if self.goes_on else 1)
         set_rate(self.optimizer, rate * cosine(progress, self.cfg.warmup))
         self.optimizer.zero_grad()
-        (drawing + report).backward()
+        loss.backward()
         norm = processes.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
         self.optimizer.step()
-        return {"loss": (drawing + report).item(), "report": report.item(), "drawing": drawing.item(), "gradient norm": norm.item()}
+        return {"loss": loss.item(), **{name: each.item() for name, each in losses.items()}, "gradient norm": norm.item()}
 
     def validate(self) -> dict[str, float]:
         """Loss of a token of both directions on the validation split, with all hints and without, in nats."""
@@ -134,10 +136,10 @@ class LanguageTrainer(Stateful):
         whole_states.set_state_dict(self.model, self.optimizer, **states, options=TRAINED)
 
     def share(self, examples: list[int], number: int, of: int) -> list[int]:
-        """A share of the drawings and one of the reports; none at all where either is too little."""
+        """A share of the drawings, if there are any, and one of the reports; none at all where either is too little."""
         drawn = processes.share([i for i in examples if self._is_drawing(i)], number, of)
         reported = processes.share([i for i in examples if not self._is_drawing(i)], number, of)
-        return drawn + reported if drawn and reported else []
+        return drawn + reported if reported and (drawn or not self.cfg.drawing_repeats) else []
 
     def identity(self) -> dict[str, str]:
         """Hashes of all settings, and of the studies' names and reports, those that drawings are learned from too."""
