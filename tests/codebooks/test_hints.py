@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,3 +98,9 @@ def test_hints_of_the_report_have_no_details(asked: dict[str, object]):
 def test_fewer_sentences_than_none_are_refused():
     with pytest.raises(InputError, match=r"language\.sentence_hints: -1 is below 0"):
         LanguageConfig(sentence_hints=-1)
+
+
+def test_sentences_that_are_asked_for_and_not_there_are_missed_by_name(tmp_path: Path):
+    assert FilmHints.load(tmp_path, LanguageConfig(), Codebook(), Alignment()).sentences is None
+    with pytest.raises(InputError, match=r"sentences\.json"):
+        FilmHints.load(tmp_path, LanguageConfig(sentence_hints=1), Codebook(), Alignment())
