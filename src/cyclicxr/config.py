@@ -208,9 +208,7 @@ class LanguageConfig:
     film_variants: int = 6  # [ours] encodings of each training film, the first as it is, the others moved and regreyed
     film_share: float = 0.2  # [ours] share of a film's tokens that the model sees while it learns to report, all of them at the end
     hints: str = "film"  # [ours] keywords a report is learned with: those matched to its "film" (paper), or those the "report" affirms
-    keyword_details: bool = (
-        False  # [ours] each keyword of a film with how likely it is and where ("left base"); the paper's is the word alone
-    )
+    keyword_details: bool = False  # [ours] each keyword of a film with how likely it is and where, "edema 7 of 10 left base"
     sentence_hints: int = 0  # [ours] sentences of many training reports behind the keywords, those that the film calls for most
     keyword_dropout: float = 0.5  # [ours] mean share of hints left out while training
     drawing_keywords: bool = True  # [ours] a drawing's prompt also holds the keywords that its report affirms; the paper's has none
@@ -227,10 +225,8 @@ class LanguageConfig:
     def __post_init__(self) -> None:
         _require(self.weights in WEIGHTS, f"language.weights: '{self.weights}' is not one of {', '.join(WEIGHTS)}")
         _require(self.hints in HINTS, f"language.hints: '{self.hints}' is neither of {', '.join(HINTS)}")
-        told = self.keyword_details or self.sentence_hints
-        _require(
-            not told or self.hints == "film", "language.hints: 'report' has neither keyword_details nor sentence_hints; set it to 'film'"
-        )
+        more = self.keyword_details or self.sentence_hints
+        _require(not more or self.hints == "film", "language.hints: 'report' has neither keyword_details nor sentence_hints; set 'film'")
         _require(self.sentence_hints >= 0, f"language.sentence_hints: {self.sentence_hints} is below 0; 0 is none")
         _require(self.lora_rank >= 0, f"language.lora_rank: {self.lora_rank} is below 0; 0 is full fine-tuning")
         _require(not self.lora_rank or bool(self.pretrained), "language.lora_rank: LoRA needs a pretrained model; set language.pretrained")

@@ -89,6 +89,8 @@ def test_sentences_are_kept_where_hints_ask_for_them(run: RunDirectory, monkeypa
     train_codebooks.train(corpus(), Preset(codebooks=sizes, language=LanguageConfig(sentence_hints=2)), run, resume=False)
     assert SentenceBook.load(run.model).texts == book.texts
     assert [given[1] for given in asked] == ["alignment"]
+    train_codebooks.train(corpus(), Preset(codebooks=sizes), run, resume=False)
+    assert not (run.model / "sentences.json").exists()
 
 
 def test_the_stage_writes_both_codebooks_and_what_they_are_worth(run: RunDirectory) -> None:

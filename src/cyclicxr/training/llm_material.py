@@ -93,7 +93,7 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
     looking = copy.deepcopy(matcher).to(processes.device())
     told = FilmHints.load(run.model, preset.language, codebook, GlobalAlignment.load(run.model))
     tellers: Sequence[tuple[range, FilmHints | None]] = [(range(len(corpus)), None if hints == "report" else told)]
-    if hints == "film" and taught:
+    if hints == "film" and taught and (codebook.reader is not None or told.sentences is not None):
         tellers = _untaught(told, pooled(looking, corpus, BATCH), reports, codebook.affirmed(reports, finder), preset)
     codes, keywords = _films(corpus, preset, run.model, matcher, looking, tellers, variants)
     named = codebook.named(reports, finder)
@@ -116,13 +116,16 @@ def retold(material: Material, written: Sequence[str], preset: Preset, run: RunD
 def _untaught(
     hints: FilmHints, films: Float[Tensor, "c f"], reports: Sequence[str], affirmed: Bool[Tensor, "c w"], preset: Preset
 ) -> list[tuple[range, FilmHints]]:
-    """For each stretch of the training films, hints by parts that were not taught with them."""
-    codebooks = [(range(len(reports)), hints.textual)] if hints.textual.reader is None else hints.textual.held_out(films, affirmed)
+    """For each stretch of the training films, hints by parts that were not taught with them; of two parts that are taught with films, the
+    keywords' reader and with sentences the alignment.
+    """
+    textual = hints.textual
     if hints.sentences is None:
-        return [(part, hints.by(codebook, hints.alignment)) for part, codebook in codebooks]
+        return [(part, hints.by(codebook, hints.alignment)) for part, codebook in textual.held_out(films, affirmed)]
     alignments = hints.alignment.held_out(films, reports, preset.match, preset.seed)
-    if hints.textual.reader is None:
-        codebooks = [(part, hints.textual) for part, _ in alignments]
+    if textual.reader is None:  # it was taught with no film
+        return [(part, hints.by(textual, alignment)) for part, alignment in alignments]
+    codebooks = textual.held_out(films, affirmed)
     return [(part, hints.by(codebook, alignment)) for (part, alignment), (_, codebook) in zip(alignments, codebooks, strict=True)]
 
 

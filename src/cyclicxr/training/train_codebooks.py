@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cyclicxr.codebooks.entities import Extractor, extractor, findings_in
 from cyclicxr.codebooks.matcher import Matcher
+from cyclicxr.codebooks.sentences import FILE as SENTENCES
 from cyclicxr.codebooks.sentences import SentenceBook, said_by
 from cyclicxr.codebooks.support import Support, evidence_on
 from cyclicxr.codebooks.textual import TextualCodebook, keyword_auc
@@ -67,6 +68,8 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     visual.save(run.model)
     if preset.language.sentence_hints:
         sentence_book(matcher, GlobalAlignment.load(run.model), learned, preset).save(run.model)
+    else:
+        (run.model / SENTENCES).unlink(missing_ok=True)  # of a run that asked for them
     support = fit_support(matcher, textual, visual, held_out, preset)
     support.save(run.model)
     seconds = time.monotonic() - started
