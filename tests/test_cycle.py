@@ -213,6 +213,7 @@ def test_many_at_once_are_as_one_by_one(model: Model, monkeypatch: pytest.Monkey
 def test_sentences_are_scored_on_the_films_they_are_asked_of(model: Model, monkeypatch: pytest.MonkeyPatch):
     films = torch.stack([torch.from_numpy(draw_phantom(seed, size=64).pixels.copy()) for seed in range(3)])
     texts, rows = ["Small left effusion.", "Clear lungs.", "Small left effusion."], [2, 0, 1]
+    monkeypatch.setattr(model, "support", Support(1.0, 1.0, 0.0, 0.5))  # the toy's own was fitted on a handful, and is sure of everything
     support = model.sentence_support(films, rows, texts)
     assert support.shape == (3,) and ((support > 0) & (support < 1)).all() and support[0] != support[2]
     likely = model.sentence_likelihood(films, rows, ["", "The heart is normal.", ""], texts)

@@ -71,6 +71,11 @@ def test_evidence_is_excess_and_odds():
     torch.testing.assert_close(found, torch.tensor([[-0.4, 0.0], [0.8, math.log(4)]]))
 
 
+def test_no_curve_is_so_steep_that_a_sentence_is_impossible_or_certain():
+    found = Support(excess=1e4, odds=0.0, intercept=0.0, auc=1.0).probability(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
+    torch.testing.assert_close(found, torch.tensor([1e-4, 1 - 1e-4]))
+
+
 def test_the_probability_is_a_logistic():
     """At excess 0 and even odds it is e^intercept = 1 : 1, at excess 1 e^2 : 1, and at odds of 3 : 1 with a slope of 2 it is 9 : 1."""
     found = Support(excess=2.0, odds=2.0, intercept=0.0, auc=0.8).probability(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, math.log(3)]]))

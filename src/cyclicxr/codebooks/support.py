@@ -133,8 +133,11 @@ class Support:
         return cls(excess, odds, float(fitted.intercept_[0]), float(roc_auc_score(truth, fitted.decision_function(values))))
 
     def probability(self, evidence: Float[Tensor, "c 2"]) -> Float[Tensor, " c"]:
-        """Chance that a sentence is true of the film and not made false by rule, both equally likely beforehand; in (0, 1)."""
-        return torch.sigmoid(evidence @ evidence.new_tensor([self.excess, self.odds]) + self.intercept)
+        """Chance that a sentence is true of the film and not made false by rule, both equally likely beforehand; in (0, 1), however steep a
+        curve was fitted on few sentences.
+        """
+        chance = torch.sigmoid(evidence @ evidence.new_tensor([self.excess, self.odds]) + self.intercept)
+        return chance.clamp(LEAST, 1 - LEAST)
 
     def save(self, directory: Path) -> None:
         """Write `support.json`."""
