@@ -8,32 +8,28 @@ python benchmarks/hint_forms.py ../shared/data/openi/studies.csv --passes 4
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shutil
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from comparison import Numbers, compared, joined
-from hints import MATCHED, NONE, SHUFFLED, Row, kept, nats, tell
+from hints import MATCHED, Row, conditions, kept, nats, tell
 from machine import save_result
 
-from cyclicxr.checkpoint import read_preset, write_preset
+from cyclicxr.checkpoint import CONFIG, read_preset, write_preset
 from cyclicxr.config import Preset, override
 from cyclicxr.cycle import find_model
-from cyclicxr.evaluate.baselines import derangement
 from cyclicxr.language.llm import LanguageModel
+from cyclicxr.language.prompt import Example
 from cyclicxr.match.adamatch import AdaMatch
 from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.metrics.interval import Statistic
-from cyclicxr.parts import FILES, SETTINGS
-from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.corpus import Corpus, load_corpus
-from cyclicxr.training.llm_material import Material, gather
-from cyclicxr.training.loop import RunDirectory, run_loop
+from cyclicxr.training.loop import RunDirectory
 from cyclicxr.training.train_codebooks import sentence_book
-from cyclicxr.training.train_llm import LanguageTrainer, new_model, validation_report
+from cyclicxr.training.train_llm import learn, validation_report
 
 FORMS: dict[str, dict[str, Any]] = {
     "keywords": {},
@@ -45,33 +41,10 @@ SEED = 0
 
 def parts(model: Path, run: RunDirectory, preset: Preset, train: Corpus) -> None:
     """All of a model but its language model, and the sentences that the hints ask for."""
-    names = [name for part in ("classifier", "match", "vqgan", "codebooks") for name in FILES[part] if (model / name).exists()]
-    for name in names:
-        copy = shutil.copytree if (model / name).is_dir() else shutil.copyfile
-        (run.model / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(model / name, run.model / name)
-    write_preset(run.model, preset)
+    shutil.copytree(model, run.model, ignore=shutil.ignore_patterns("llm", CONFIG), dirs_exist_ok=True)
     if preset.language.sentence_hints:
         sentence_book(AdaMatch.load(run.model), GlobalAlignment.load(run.model), train, preset).save(run.model)
-
-
-def taught(run: RunDirectory, preset: Preset, train: Corpus, val: Corpus) -> tuple[LanguageModel, Material]:
-    """A language model taught the reports of the training split, and the validation split as it sees it."""
-    language = preset.language
-    material = gather(train, preset, run, language.film_variants, language.hints, taught=True)
-    seen = gather(val, preset, run, 1)
-    torch.manual_seed(preset.seed)
-    vectors = VQGAN.load(run.model / "vqgan.safetensors", preset.vqgan).code_vectors()
-    llm = new_model(material, language, preset.vqgan.codes, preset.image_tokens, vectors)
-    run_loop("llm", LanguageTrainer(llm, material, seen, preset), run, epochs=language.epochs, seed=preset.seed, resume=True)
-    return llm.eval(), seen
-
-
-def told(material: Material) -> dict[str, Material]:
-    """The same films with their own hints, another film's, and none."""
-    words, n = material.keywords[0], len(material)
-    others = {SHUFFLED: [words[i] for i in derangement(n, SEED).tolist()], NONE: [[] for _ in range(n)]}
-    return {MATCHED: material} | {name: dataclasses.replace(material, keywords=[hints]) for name, hints in others.items()}
+    write_preset(run.model, preset)  # last: it says that all are there
 
 
 def compared_rows(rows: dict[str, Statistic], ours: str, films: int) -> dict[str, Numbers]:
@@ -93,34 +66,33 @@ def main() -> None:
     shared = {"language.drawing_repeats": 0, "language.epochs": asked.passes, "language.film_variants": asked.variants, "seed": SEED}
     shipped = override(read_preset(model), shared)
     corpus = load_corpus(asked.studies, shipped.encoder.size, asked.out / "cache", shipped.encoder.fit)
-    train, val = corpus.split("train"), corpus.split("val")
+    films = len(corpus.split("val"))
     found: dict[str, dict[str, Row]] = {}
     for form in asked.forms:
         run, preset = RunDirectory(asked.out / form.replace(", ", "-").replace(" ", "_")), override(shipped, FORMS[form])
-        if not (run.model / FILES[SETTINGS][0]).exists():
-            parts(model, run, preset, train)
-        llm, seen = taught(run, preset, train, val)
+        if not (run.model / CONFIG).exists():
+            parts(model, run, preset, corpus.split("train"))
+        trainer = learn(corpus, preset, run, resume=True)
+        llm, seen = trainer.model.eval(), trainer.val
         about = {"passes": asked.passes, "variants": asked.variants, "ids": seen.ids}
-        for name, given in told(seen).items():
+        for name, given in conditions(seen, SEED).items():
             examples = [validation_report(llm, given, i) for i in range(len(given))]
             make = partial(row, llm, examples, partial(tell, f"{form}, hints {name}", len(given)))
             found.setdefault(form, {})[name] = kept(run.root / f"nats-{name}.json", about, make)
     first = next(iter(found))
     own = {form: rows[MATCHED].statistic for form, rows in found.items()}
     result = {
-        "films": len(val),
+        "films": films,
         "split": "val",
         "passes": asked.passes,
         "variants": asked.variants,
-        "forms": {
-            form: compared_rows({name: row.statistic for name, row in rows.items()}, MATCHED, len(val)) for form, rows in found.items()
-        },
-        "own hints": {"first": first, **compared_rows(own, first, len(val))},
+        "forms": {form: compared_rows({name: row.statistic for name, row in rows.items()}, MATCHED, films) for form, rows in found.items()},
+        "own hints": {"first": first, **compared_rows(own, first, films)},
     }
     print(save_result("hint_forms", result))
 
 
-def row(llm: LanguageModel, examples: list[Any], done: Any) -> Row:
+def row(llm: LanguageModel, examples: Sequence[Example], done: Callable[[int], None]) -> Row:
     """Nats of the true reports; nothing is written."""
     return Row([], *nats(llm, examples, done))
 

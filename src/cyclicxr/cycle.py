@@ -21,7 +21,7 @@ from cyclicxr.checkpoint import read_preset
 from cyclicxr.codebooks.entities import affirmed_findings, extractor, findings_in
 from cyclicxr.codebooks.hints import FilmHints
 from cyclicxr.codebooks.support import Support, consistency, evidence, evidence_on
-from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
+from cyclicxr.codebooks.textual import MatchedKeyword
 from cyclicxr.codebooks.visual import MatchedKeypatch, VisualCodebook
 from cyclicxr.compose import Findings, compose_for
 from cyclicxr.config import Preset
@@ -31,7 +31,6 @@ from cyclicxr.data.reports import sentences
 from cyclicxr.language.llm import LanguageModel
 from cyclicxr.match.adamatch import AdaMatch, FilmPatches
 from cyclicxr.match.evidence import WordEvidence, word_evidence
-from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.parts import check_parts, revision
 from cyclicxr.patches.classifier import CLASSIFIER, FilmClassifier
 from cyclicxr.tokens.vqgan import VQGAN
@@ -93,8 +92,7 @@ class Model:
     Args:
         preset: the numbers.
         matcher: AdaMatch.
-        alignment: film and text as wholes.
-        hints: what the language model is told of a film; `textual` is its keywords.
+        hints: what the language model is told of a film; with its keywords, and film and text as wholes.
         visual: keypatches.
         vqgan: film <-> image tokens.
         llm: prompt -> report or image tokens.
@@ -107,7 +105,6 @@ class Model:
         self,
         preset: Preset,
         matcher: AdaMatch,
-        alignment: GlobalAlignment,
         hints: FilmHints,
         visual: VisualCodebook,
         vqgan: VQGAN,
@@ -116,8 +113,8 @@ class Model:
         classifier: FilmClassifier | None,
         info: dict[str, str],
     ) -> None:
-        self.preset, self.matcher, self.alignment, self.visual = preset, matcher, alignment, visual
-        self.hints, self.textual = hints, hints.textual
+        self.preset, self.matcher, self.visual = preset, matcher, visual
+        self.hints, self.textual, self.alignment = hints, hints.textual, hints.alignment
         self.vqgan, self.llm, self.support, self.classifier, self.info = vqgan, llm, support, classifier, info
 
     @classmethod
@@ -129,12 +126,10 @@ class Model:
         """
         directory = find_model(name_or_dir)
         hashes, preset = check_parts(directory), read_preset(directory)
-        alignment, textual = GlobalAlignment.load(directory), TextualCodebook.load(directory / "textual_codebook.json")
         return cls(
             preset,
             AdaMatch.load(directory),
-            alignment,
-            FilmHints.load(directory, preset.language, textual, alignment),
+            FilmHints.load(directory, preset.language),
             VisualCodebook.load(directory),
             VQGAN.load(directory / "vqgan.safetensors", preset.vqgan),
             LanguageModel.load(directory / "llm"),

@@ -100,7 +100,9 @@ def test_fewer_sentences_than_none_are_refused():
         LanguageConfig(sentence_hints=-1)
 
 
-def test_sentences_that_are_asked_for_and_not_there_are_missed_by_name(tmp_path: Path):
-    assert FilmHints.load(tmp_path, LanguageConfig(), Codebook(), Alignment()).sentences is None
+def test_sentences_that_are_asked_for_and_not_there_are_missed_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(TextualCodebook, "load", lambda path: Codebook())
+    monkeypatch.setattr(GlobalAlignment, "load", lambda directory: Alignment())
+    assert FilmHints.load(tmp_path, LanguageConfig()).sentences is None
     with pytest.raises(InputError, match=r"sentences\.json"):
-        FilmHints.load(tmp_path, LanguageConfig(sentence_hints=1), Codebook(), Alignment())
+        FilmHints.load(tmp_path, LanguageConfig(sentence_hints=1))

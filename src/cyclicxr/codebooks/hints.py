@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jaxtyping import Float
+from torch import Tensor
+
 from cyclicxr.codebooks.matcher import Matcher, Patches
 from cyclicxr.codebooks.sentences import SentenceBook
 from cyclicxr.codebooks.textual import MatchedKeyword, TextualCodebook
@@ -32,12 +35,13 @@ class FilmHints:
     sentences: SentenceBook | None = None
 
     @classmethod
-    def load(cls, directory: Path, cfg: LanguageConfig, textual: TextualCodebook, alignment: GlobalAlignment) -> FilmHints:
+    def load(cls, directory: Path, cfg: LanguageConfig) -> FilmHints:
         """Of a model directory.
 
         Raises:
-            InputError: sentences are asked for, and `sentences.json` is missing or broken.
+            InputError: a part is missing or broken: of `sentences.json` where sentences are asked for.
         """
+        textual, alignment = TextualCodebook.load(directory / "textual_codebook.json"), GlobalAlignment.load(directory)
         return cls(cfg, textual, alignment, SentenceBook.load(directory) if cfg.sentence_hints else None)
 
     def by(self, textual: TextualCodebook, alignment: GlobalAlignment) -> FilmHints:
@@ -50,15 +54,16 @@ class FilmHints:
 
     def told(self, patches: Patches, keywords: Sequence[Sequence[MatchedKeyword]]) -> list[list[str]]:
         """Hints of films whose keywords are at hand; sentences stand behind the keywords."""
-        boxes = patches.boxes.tolist()
-        hints = [[self._said(word, film[word.patch]) for word in found] for found, film in zip(keywords, boxes, strict=True)]
+        hints = [[self._said(word, boxes) for word in found] for found, boxes in zip(keywords, patches.boxes, strict=True)]
         if self.sentences is None:
             return hints
         matched = self.sentences.match(self.alignment, patches.pooled, self.cfg.sentence_hints)
         return [found + more for found, more in zip(hints, matched, strict=True)]
 
-    def _said(self, keyword: MatchedKeyword, box: Sequence[float]) -> str:
-        return f"{keyword.text} {round(10 * keyword.probability)} of 10 {place(box)}" if self.cfg.keyword_details else keyword.text
+    def _said(self, keyword: MatchedKeyword, boxes: Float[Tensor, "n 4"]) -> str:
+        if not self.cfg.keyword_details:
+            return keyword.text
+        return f"{keyword.text} {round(10 * keyword.probability)} of 10 {place(boxes[keyword.patch].tolist())}"
 
 
 def place(box: Sequence[float]) -> str:

@@ -26,7 +26,6 @@ from cyclicxr.config import Preset
 from cyclicxr.data.reports import without_marks
 from cyclicxr.language.prompt import has_words
 from cyclicxr.match.adamatch import AdaMatch
-from cyclicxr.match.global_alignment import GlobalAlignment
 from cyclicxr.parts import hashes
 from cyclicxr.tokens.vqgan import VQGAN
 from cyclicxr.training.augment import augment
@@ -88,10 +87,9 @@ def gather(corpus: Corpus, preset: Preset, run: RunDirectory, variants: int, hin
         return Material(tensors["codes"], found["keywords"], found["named"], found["keypatches"], reports, ids)
     log.info("encoding %d films %d times, and matching their hints", len(corpus), variants)
     matcher = AdaMatch.load(run.model)
-    codebook = TextualCodebook.load(run.model / "textual_codebook.json")
-    finder = extractor(preset.codebooks)
+    told = FilmHints.load(run.model, preset.language)
+    codebook, finder = told.textual, extractor(preset.codebooks)
     looking = copy.deepcopy(matcher).to(processes.device())
-    told = FilmHints.load(run.model, preset.language, codebook, GlobalAlignment.load(run.model))
     tellers: Sequence[tuple[range, FilmHints | None]] = [(range(len(corpus)), None if hints == "report" else told)]
     if hints == "film" and taught and (codebook.reader is not None or told.sentences is not None):
         tellers = _untaught(told, pooled(looking, corpus, BATCH), reports, codebook.affirmed(reports, finder), preset)

@@ -225,26 +225,31 @@ def train(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> No
     if resume and "llm" in run.records():
         log.info("llm: done before")
         return
-    val = corpus.split("val")
-    films = corpus.split("train")
-    with processes.first_goes_first():
-        material = gather(films, preset, run, preset.language.film_variants, preset.language.hints, taught=True)
-        val_material = gather(val, preset, run, 1)
-    torch.manual_seed(preset.seed)
-    model = new_model(material, preset.language, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
-    trainer = LanguageTrainer(model, material, val_material, preset)
-    run_loop("llm", trainer, run, epochs=preset.language.epochs, seed=preset.seed, resume=resume)
+    trainer = learn(corpus, preset, run, resume)
     _save(trainer, run)
     if preset.language.generated_epochs:
         with processes.first_goes_first():
-            asked = material if preset.language.hints == "film" else gather(films, preset, run, 1, taught=True)
-        trainer.go_on_from(retold(material, generated_reports(asked, run), preset, run))
+            asked = trainer.train if preset.language.hints == "film" else gather(corpus.split("train"), preset, run, 1, taught=True)
+        trainer.go_on_from(retold(trainer.train, generated_reports(asked, run), preset, run))
         run_loop(GENERATED, trainer, run, epochs=preset.language.generated_epochs, seed=preset.seed, resume=resume)
         _save(trainer, run)
     numbers = trainer.validate()
     if processes.is_first():
-        run.record("llm", {**numbers, **written_scores(Model.load(run.model), val)})
+        run.record("llm", {**numbers, **written_scores(Model.load(run.model), corpus.split("val"))})
     processes.wait()
+
+
+def learn(corpus: Corpus, preset: Preset, run: RunDirectory, resume: bool) -> LanguageTrainer:
+    """A new language model that has passed over the true reports; arguments as of `train`, nothing is saved but checkpoints."""
+    cfg = preset.language
+    with processes.first_goes_first():
+        material = gather(corpus.split("train"), preset, run, cfg.film_variants, cfg.hints, taught=True)
+        val_material = gather(corpus.split("val"), preset, run, 1)
+    torch.manual_seed(preset.seed)
+    model = new_model(material, cfg, preset.vqgan.codes, preset.image_tokens, _code_vectors(preset, run))
+    trainer = LanguageTrainer(model, material, val_material, preset)
+    run_loop("llm", trainer, run, epochs=cfg.epochs, seed=preset.seed, resume=resume)
+    return trainer
 
 
 def generated_reports(material: Material, run: RunDirectory) -> list[str]:
